@@ -22,6 +22,11 @@ PING_INTERVAL = float(os.environ.get("PING_INTERVAL", "15"))
 ALLOWED_ORIGINS = {o.strip() for o in os.environ.get("ALLOWED_ORIGINS", "").split(",")} - {""}
 DEFAULT_TEXT = "Hello from ASGI, one token at a time."
 READ_ONLY = {"allow": "GET, HEAD"}
+STREAM_HEADERS = {
+    "content-type": "text/event-stream",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,16 +66,7 @@ async def sse(scope: Scope, receive: Receive, send: Send) -> None:
     last_event_id = whole_number(request_headers(scope).get("last-event-id", ""))
     if last_event_id is not None and last_event_id >= len(tokens):
         return await respond(scope, send, 204)
-    await send(
-        response_start(
-            200,
-            {
-                "content-type": "text/event-stream",
-                "cache-control": "no-store",
-                "x-accel-buffering": "no",
-            },
-        )
-    )
+    await send(response_start(200, STREAM_HEADERS))
     if scope["method"] == "HEAD":
         return await send({"type": "http.response.body"})
     events = token_events(tokens, last_event_id or 0, delay)
