@@ -1,0 +1,440 @@
+"""Turns pytest into the conformance runner: which stack, which cases, what each comes to.
+
+Each xdist worker is a lane with a server of its own, so cases that wait do so side by side, and a
+case that counts sockets or memory counts only what it did itself.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import h11
+import httpx2 as httpx
+import hypothesis
+import pytest
+import websockets
+
+import stacks
+from conformance import results, spec
+from conformance.results import Level, Outcome
+from conformance.wire import Address
+
+# Whole seconds, so that an app may read them as integers, and low, so that no case has to wait.
+PING_INTERVAL = 1
+UPSTREAM_TIMEOUT = 2
+LISTED_ORIGINS = ("https://one.example", "http://two.example:8080")
+ENVIRON = {
+    "PING_INTERVAL": str(PING_INTERVAL),
+    "ALLOWED_ORIGINS": " , ".join(LISTED_ORIGINS),
+    "UPSTREAM_TIMEOUT": str(UPSTREAM_TIMEOUT),
+}
+
+# What an app or server can make the suite's clients raise. Anything else is the suite's own error.
+JUDGED = (
+    AssertionError,
+    OSError,
+    EOFError,
+    h11.RemoteProtocolError,
+    httpx.TransportError,
+    httpx.DecodingError,
+    hypothesis.errors.FlakyFailure,
+    websockets.WebSocketException,
+)
+
+# Bounded and the same in every run: a case must come to the same outcome twice.
+hypothesis.settings.register_profile(
+    "conformance",
+    max_examples=25,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    report_multiple_bugs=False,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.load_profile("conformance")
+
+
+@dataclass(frozen=True)
+class CaseMark:
+    """What `@pytest.mark.case` says of a case.
+
+    `paragraph` is its number in SPEC.md, `refs` name the public spec behind it, `decides` who gets
+    it right or wrong: the app's code, the server under it, or both.
+    """
+
+    paragraph: str
+    refs: str
+    level: Level = Level.REQUIRED
+    decides: str = "app"
+
+
+def case_mark(item: pytest.Item) -> CaseMark:
+    """Return what a case's mark says; every test of the suite has one."""
+    mark = item.get_closest_marker("case")
+    if mark is None:
+        raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
+    return CaseMark(*mark.args, **mark.kwargs)
+
+
+def case_id(item: pytest.Item) -> str:
+    """Return `group/words`: the file and the function, both without their `test_`."""
+    return f"{item.path.stem.removeprefix('test_')}/{item.name.removeprefix('test_')}"
+
+
+# Which stack
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("samewire", "what is judged")
+    add = group.addoption
+    add("--app", help="an app of apps/ by name, or any folder with a [tool.stack] manifest")
+    add("--server", help="one of the app's servers; its first one without it")
+    add("--command", help="start this instead; {host} and {port} are filled in")
+    add("--url", help="judge what runs there; what needs its process is not judged")
+    add("--title", help="with --command or --url: the title in its greeting")
+    add("--interface", choices=stacks.INTERFACES, help="with --command or --url")
+    add("--lacks", action="append", default=[], choices=stacks.CAPABILITIES)
+    add("--only", choices=results.GROUPS, help="judge one group")
+    add("--slow", action="store_true", help="also judge what takes over a minute")
+    add("--results", type=Path, help="write the outcome of every case to this JSON file")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "case(paragraph, refs, level, decides): see CaseMark")
+    config.addinivalue_line("markers", "needs(capability): n/a for a stack that lacks it")
+    config.addinivalue_line("markers", "lacking(capability): only for a stack that lacks it")
+    config.addinivalue_line("markers", "slow: takes over a minute, only with --slow")
+    try:
+        stack = _chosen_stack(config.option)
+        _check_declarations(stack)
+        if not hasattr(config, "workerinput"):
+            config.pluginmanager.register(Recorder(config, stack))
+            stacks.install(stack)
+            with _started(stack):  # what cannot be served at all is told once, not case by case
+                pass
+    except stacks.StackError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[STACK] = stack
+
+
+STACK = pytest.StashKey[stacks.Stack]()
+
+
+def _chosen_stack(option: Any) -> stacks.Stack:
+    given = [name for name in ("app", "command", "url") if getattr(option, name)]
+    if len(given) != 1:
+        raise pytest.UsageError("name what to judge: one of --app, --command and --url")
+    if option.app:
+        folder = Path(option.app)
+        is_name = option.app in stacks.app_names() or len(folder.parts) == 1
+        return stacks.find(option.app if is_name else folder, option.server)
+    for name in ("title", "interface"):
+        if not getattr(option, name):
+            raise pytest.UsageError(f"--{given[0]} needs --{name}")
+    reason = stacks.Fault("said by --lacks", "")
+    described = partial(
+        stacks.Stack,
+        app=option.title,
+        server=given[0],
+        title=option.title,
+        interface=option.interface,
+        lacks=dict.fromkeys(option.lacks, reason),
+    )
+    if option.url:
+        return described(url=option.url)
+    if "{port}" not in option.command:
+        raise pytest.UsageError("--command needs {port}: the suite chooses a free one")
+    return described(command=tuple(shlex.split(option.command)), folder=Path.cwd())
+
+
+def _check_declarations(stack: stacks.Stack) -> None:
+    known = spec.case_ids()
+    for case in stack.fails:
+        if case not in known:
+            listed = "\n  ".join(known)
+            raise stacks.StackError(f"{stack} fails: no case {case!r}; known:\n  {listed}")
+
+
+# Its servers
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server that the suite did not start: only its address is known."""
+
+    host: str
+    port: int
+
+
+type Start = Callable[..., AbstractContextManager[stacks.Running]]
+
+
+@contextmanager
+def _started(stack: stacks.Stack) -> Iterator[stacks.Running | Remote]:
+    if stack.url is not None:
+        parts = urlsplit(stack.url)
+        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
+            raise stacks.StackError(f"--url {stack.url}: give http://HOST:PORT, no path, no TLS")
+        remote = Remote(parts.hostname, parts.port or 80)
+        seen = stacks.probe(remote.host, remote.port)
+        if seen != "200":
+            raise stacks.StackError(f"--url {stack.url}: GET / gave {seen}, wanted 200")
+        yield remote
+        return
+    with stacks.serve(stack, environ=ENVIRON) as running:
+        running.wait_until_ready()
+        yield running
+
+
+class Lane:
+    """The server of one worker: started when first needed, replaced when a case has spoilt it."""
+
+    def __init__(self, stack: stacks.Stack):
+        self.stack = stack
+        self._server: stacks.Running | Remote | None = None
+        self._exit = ExitStack()
+
+    def server(self) -> stacks.Running | Remote:
+        if self._server is None:
+            self._server = self._exit.enter_context(_started(self.stack))
+        return self._server
+
+    def replace(self) -> None:
+        self._server = None
+        self._exit.close()
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest) -> stacks.Stack:
+    """What is judged."""
+    return request.config.stash[STACK]
+
+
+@pytest.fixture(scope="session")
+def lane(stack: stacks.Stack) -> Iterator[Lane]:
+    lane = Lane(stack)
+    yield lane
+    lane.replace()
+
+
+@pytest.fixture
+def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Running | Remote]:
+    """The stack, up and answering."""
+    server = lane.server()
+    yield server
+    dead = isinstance(server, stacks.Running) and server.process.poll() is not None
+    if dead or request.node.stash.get(SPOILT, False):
+        # A case that failed may have left the server with anything; the next one gets a new one.
+        lane.replace()
+    assert not dead, "the server exited during this case, wanted it to go on"
+
+
+@pytest.fixture
+def process(server: stacks.Running) -> stacks.Running:
+    """The same server, for cases that look into its process tree."""
+    return server
+
+
+@pytest.fixture
+def start(stack: stacks.Stack) -> Start:
+    """Starts further servers of the stack: `with start() as server`, ready unless `ready=False`."""
+
+    @contextmanager
+    def start(*, port: int | None = None, ready: bool = True) -> Iterator[stacks.Running]:
+        with stacks.serve(stack, port=port, environ=ENVIRON) as running:
+            if ready:
+                running.wait_until_ready()
+            yield running
+
+    return start
+
+
+@pytest.fixture
+def http(server: Address) -> Iterator[httpx.Client]:
+    """A maintained HTTP client on the server, for cases that do not judge bytes."""
+    base = f"http://{server.host}:{server.port}"
+    with httpx.Client(base_url=base, trust_env=False, timeout=15) as client:
+        yield client
+
+
+# Which cases
+
+
+SPOILT = pytest.StashKey[bool]()
+NEEDS_PROCESS = {"process", "start"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    stack = config.stash[STACK]
+    chosen, left_out = [], []
+    for item in items:
+        (chosen if _is_chosen(item, stack) else left_out).append(item)
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
+    option = item.config.option
+    group = case_id(item).partition("/")[0]
+    missing = item.get_closest_marker("lacking")
+    return (
+        (option.only in (None, group))
+        and (option.slow or not item.get_closest_marker("slow"))
+        and (missing is None or missing.args[0] in stack.lacks)
+    )
+
+
+def _not_applicable(item: pytest.Item) -> str | None:
+    """Return why a case cannot be judged on this stack, or None."""
+    stack = item.config.stash[STACK]
+    for mark in item.iter_markers("needs"):
+        if (fault := stack.lacks.get(mark.args[0])) is not None:
+            return f"lacks {mark.args[0]}: {fault.reason} {fault.link}".strip()
+    if stack.url is not None and NEEDS_PROCESS & set(getattr(item, "fixturenames", ())):
+        return "needs the server's process, which --url does not give"
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    """Report a case that does not apply without running any of it."""
+    reason = _not_applicable(item)
+    if reason is None:
+        return None
+    hook = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    report = pytest.TestReport(
+        nodeid=item.nodeid,
+        location=item.location,
+        keywords={},
+        outcome="skipped",
+        longrepr=(str(item.path), 0, reason),
+        when="call",
+        user_properties=[_judgement(item, Outcome.LACKS, reason, 0.0)],
+    )
+    hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+# What each comes to
+
+
+@pytest.fixture
+def observe(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Record what an `observe` case saw."""
+    return partial(request.node.stash.__setitem__, OBSERVED)
+
+
+OBSERVED = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    item.stash[SPOILT] = error is not None
+    if call.when == "call" or error is not None:
+        outcome, message = _judge(item, str(call.when), error)
+        report.user_properties.append(_judgement(item, outcome, message, call.duration))
+        _tell_pytest(report, item, outcome, message)
+    return report
+
+
+def _judge(item: pytest.Item, when: str, error: BaseException | None) -> tuple[Outcome, str]:
+    declared = item.config.stash[STACK].fails.get(case_id(item))
+    if error is not None and (when == "setup" or not isinstance(error, JUDGED)):
+        return Outcome.HARNESS_ERROR, f"{type(error).__name__} in {when}: {_first_line(error)}"
+    if case_mark(item).level == Level.OBSERVE:
+        return Outcome.OBSERVED, item.stash.get(OBSERVED, _first_line(error))
+    if error is None and declared is None:
+        return Outcome.PASSED, ""
+    if error is None:
+        return Outcome.UNEXPECTED_PASS, f"passed, but is declared to fail: {declared.reason}"
+    if declared is None:
+        return Outcome.FAILED, _first_line(error)
+    return Outcome.EXPECTED_FAILURE, f"{_first_line(error)} ({declared.reason}, {declared.link})"
+
+
+def _first_line(error: BaseException | None) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _judgement(
+    item: pytest.Item, outcome: Outcome, message: str, seconds: float
+) -> tuple[str, object]:
+    case = results.Case(
+        outcome=outcome.value,
+        level=case_mark(item).level.value,
+        message=message,
+        seconds=round(seconds, 3),
+    )
+    return case_id(item), dict(case)
+
+
+def _tell_pytest(
+    report: pytest.TestReport, item: pytest.Item, outcome: Outcome, message: str
+) -> None:
+    """Make pytest's own outcome, and with it the exit status, follow the judgement."""
+    if results.is_red(outcome, case_mark(item).level):
+        report.outcome = "failed"
+        report.longrepr = report.longrepr or message
+    elif outcome is not Outcome.PASSED:
+        report.outcome = "skipped"
+        report.wasxfail = message
+
+
+class Recorder:
+    """Collects the judgements of all lanes; prints what is red and writes the result file."""
+
+    def __init__(self, config: pytest.Config, stack: stacks.Stack):
+        self.config = config
+        self.stack = stack
+        self.cases: dict[str, results.Case] = {}
+        self.date = datetime.datetime.now(datetime.UTC)
+        self.start = time.monotonic()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, case in report.user_properties:
+            # A teardown that fails outweighs a call that passed.
+            if name not in self.cases or results.is_red(case["outcome"], case["level"]):
+                self.cases[name] = case
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        path = self.config.option.results
+        complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if path is not None and complete:
+            results.write(path, self.result())
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for name, case in sorted(self.cases.items()):
+            if case["outcome"] in (Outcome.PASSED, Outcome.LACKS):
+                continue
+            red = results.is_red(case["outcome"], case["level"])
+            level = "" if case["level"] == Level.REQUIRED else f", {case['level']}"
+            line = f"{case['outcome']}{level}: {name}: {case['message']}"
+            terminalreporter.write_line(line, red=red, yellow=not red)
+
+    def result(self) -> results.Result:
+        return results.Result(
+            app=self.stack.app,
+            server=self.stack.server,
+            interface=self.stack.interface,
+            suite=results.suite_version(),
+            versions=self.stack.versions,
+            machine=results.machine(),
+            date=self.date.isoformat(timespec="seconds"),
+            seconds=round(time.monotonic() - self.start, 1),
+            cases=self.cases,
+        )

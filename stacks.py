@@ -1,0 +1,480 @@
+"""A stack is an app on a server: where it stands, how to install, serve, watch and stop it.
+
+An app is a folder with `app.py` and a `pyproject.toml` that has `[tool.stack]`; a server is a table
+of `servers.toml`. The folder is the registry: nothing else lists the apps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import hashlib
+import http.client
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+ROOT = Path(__file__).parent
+APPS = ROOT / "apps"
+ENVIRONMENTS = ROOT / ".stacks"
+
+HOST = "127.0.0.1"
+READY_WITHIN = 15.0
+STOP_WITHIN = 10.0
+# Below Linux's range of ephemeral ports (from 32768): a port found free here cannot be taken by an
+# outgoing connection before the server binds it.
+PORTS = range(20_000, 32_000)
+
+Interface = Literal["ASGI", "WSGI"]
+INTERFACES: tuple[Interface, ...] = ("ASGI", "WSGI")
+CAPABILITIES = ("websocket",)
+
+
+class StackError(Exception):
+    """A manifest, a command or a machine that is not as it should be; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a stack lacks a capability or fails a case, and where that can be read."""
+
+    reason: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """One table of `servers.toml`."""
+
+    name: str
+    interface: Interface
+    dependencies: tuple[str, ...]
+    command: tuple[str, ...]
+    fails: Mapping[str, Fault] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """An app on a server, or anything else that can be started or reached.
+
+    `command` holds `{host}` and `{port}`; it is empty for a stack that runs elsewhere, at `url`.
+    `lacks` is keyed by capability, `fails` by case id (`group/words`).
+    """
+
+    app: str
+    server: str
+    title: str
+    interface: Interface
+    command: tuple[str, ...] = ()
+    url: str | None = None
+    folder: Path = ROOT
+    lock: Path | None = None
+    dependencies: tuple[str, ...] = ()
+    source: str = ""
+    lacks: Mapping[str, Fault] = field(default_factory=dict)
+    fails: Mapping[str, Fault] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.app}-{self.server}"
+
+    @property
+    def environment(self) -> Path:
+        """The stack's own virtualenv."""
+        if self.folder.parent == APPS:
+            return ENVIRONMENTS / str(self)
+        digest = hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]
+        return ENVIRONMENTS / f"{self}-{digest}"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Locked versions of what the app and its server name as dependencies."""
+        if self.lock is None or not self.lock.exists():
+            return {}
+        locked = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", self.lock.read_text(), re.MULTILINE))
+        names = [re.split(r"[^\w.-]", name)[0] for name in self.dependencies]
+        return {name: locked[name] for name in sorted(names) if name in locked}
+
+
+# Manifests
+
+
+def app_names() -> list[str]:
+    """Return the names of the apps in this house, in alphabetical order."""
+    return sorted(path.parent.name for path in APPS.glob("*/pyproject.toml"))
+
+
+def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
+    """Read `servers.toml`; raise StackError for what it should not hold."""
+    servers = {}
+    for name, table in tomllib.loads(path.read_text()).items():
+        place = f"{path.name}: [{name}]"
+        _check_keys(place, table, ("interface", "dependencies", "command"), ("fails",))
+        _check_interface(place, table["interface"])
+        servers[name] = Server(
+            name,
+            table["interface"],
+            tuple(table["dependencies"]),
+            tuple(table["command"]),
+            _faults(f"{place} fails", table.get("fails", {})),
+        )
+    return servers
+
+
+def read_stacks(folder: Path) -> list[Stack]:
+    """Read an app's manifest into one stack a server, the default server's first."""
+    path = folder / "pyproject.toml"
+    if not path.exists():
+        raise StackError(f"{folder} has no pyproject.toml with a [tool.stack] table")
+    try:
+        manifest = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise StackError(f"{path}: {error}") from None
+    table = manifest.get("tool", {}).get("stack")
+    if table is None:
+        raise StackError(f"{path} has no [tool.stack] table")
+    place = f"{path}: [tool.stack]"
+    _check_keys(place, table, ("title", "interface", "source", "servers"), ("lacks", "fails"))
+    _check_interface(place, table["interface"])
+    _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
+    _check_known(f"{place} fails", "server of this app", table.get("fails", {}), table["servers"])
+    servers = read_servers()
+    _check_known(f"{place} servers", "server", table["servers"], servers)
+    dependencies = tuple(manifest.get("project", {}).get("dependencies", ()))
+    stacks = []
+    for name in table["servers"]:
+        server = servers[name]
+        if server.interface != table["interface"]:
+            raise StackError(f"{place} is {table['interface']}, server {name} {server.interface}")
+        fails = _faults(f"{place} fails.{name}", table.get("fails", {}).get(name, {}))
+        stack = Stack(
+            app=folder.resolve().name,
+            server=name,
+            title=table["title"],
+            interface=table["interface"],
+            command=server.command,
+            folder=folder.resolve(),
+            lock=folder.resolve() / f"requirements-{name}.txt",
+            dependencies=dependencies + server.dependencies,
+            source=table["source"],
+            lacks=_faults(f"{place} lacks", table.get("lacks", {})),
+            fails={**server.fails, **fails},
+        )
+        stacks.append(stack)
+    return stacks
+
+
+def find(app: str | Path, server: str | None = None) -> Stack:
+    """Return the stack of an app, given by name or folder, on `server` or its default server."""
+    if isinstance(app, str):
+        _check_known("apps/", "app", [app], app_names())
+        app = APPS / app
+    stacks = {stack.server: stack for stack in read_stacks(app)}
+    if server is None:
+        return next(iter(stacks.values()))
+    _check_known(f"app {app.name}", "server", [server], stacks)
+    return stacks[server]
+
+
+def _check_keys(
+    place: str, table: Mapping[str, Any], required: Sequence[str], optional: Sequence[str] = ()
+) -> None:
+    _check_known(place, "key", table, (*required, *optional))
+    for key in required:
+        if key not in table:
+            raise StackError(f"{place} needs the key {key!r}")
+
+
+def _check_known(place: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise StackError(f"{place}: no {what} {name!r}; known: {', '.join(known) or 'none'}")
+
+
+def _check_interface(place: str, interface: str) -> None:
+    _check_known(place, "interface", [interface], INTERFACES)
+
+
+def _faults(place: str, table: Mapping[str, Any]) -> dict[str, Fault]:
+    for name, entry in table.items():
+        _check_keys(f"{place} {name}", entry, ("reason", "link"))
+    return {name: Fault(**entry) for name, entry in table.items()}
+
+
+# Environments
+
+
+def lock(stack: Stack, to: Path | None = None) -> Path:
+    """Resolve a stack's dependencies to their newest releases; write and return the lock."""
+    target = to or stack.lock
+    if target is None:
+        raise StackError(f"{stack} has no manifest, so there is nothing to lock")
+    _uv(
+        "pip", "compile", "-", "--quiet", "--universal", "--upgrade", "--no-annotate",
+        "--python-version", (ROOT / ".python-version").read_text().strip(),
+        "--custom-compile-command", "nox -s lock", "--output-file", str(target),
+        given="\n".join(stack.dependencies),
+    )  # fmt: skip
+    return target
+
+
+def install(stack: Stack) -> None:
+    """Make the stack's virtualenv hold just what its lock says; do nothing where it does."""
+    if stack.lock is None:
+        return
+    environment = stack.environment
+    environment.mkdir(parents=True, exist_ok=True)
+    with (environment / ".samewire-install").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # two runs of one stack may start together
+        locked = stack.lock
+        if not locked.exists():
+            print(f"{stack}: no {locked.name}, resolving its dependencies", file=sys.stderr)
+            locked = lock(stack, environment / "requirements.txt")
+        installed = environment / ".samewire-lock"
+        if installed.exists() and installed.read_text() == locked.read_text():
+            return
+        installed.unlink(missing_ok=True)
+        _uv("venv", "--quiet", "--allow-existing", str(environment))
+        python = str(environment / "bin" / "python")
+        _uv("pip", "sync", "--quiet", "--compile-bytecode", "--python", python, str(locked))
+        installed.write_text(locked.read_text())
+
+
+def _uv(*arguments: str, given: str | None = None) -> None:
+    uv = os.environ.get("UV") or shutil.which("uv")
+    if uv is None:
+        raise StackError("uv is not installed: python3 -m pip install uv")
+    done = subprocess.run(
+        [uv, *arguments], cwd=ROOT, input=given, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StackError(f"uv {shlex.join(arguments)} failed:\n{done.stderr.strip()}")
+
+
+# Processes
+
+
+@dataclass(frozen=True)
+class Census:
+    """What a process tree holds: counts, `memory` in bytes (resident), `cpu` in seconds."""
+
+    processes: int
+    sockets: int
+    descriptors: int
+    threads: int
+    memory: int
+    cpu: float
+
+
+class Running:
+    """A stack that was started: its address, its process tree and what it printed."""
+
+    def __init__(self, stack: Stack, process: subprocess.Popen[bytes], port: int, log: Path):
+        self.stack = stack
+        self.process = process
+        self.host = HOST
+        self.port = port
+        self.log = log
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def output(self) -> str:
+        """Everything that the process tree has printed so far."""
+        return self.log.read_text(errors="replace")
+
+    def tree(self) -> list[psutil.Process]:
+        """The living processes that were started, children included."""
+        try:
+            root = psutil.Process(self.process.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def census(self) -> Census:
+        """Count what the process tree holds now; a process that ends meanwhile is left out."""
+        counts = []
+        for process in self.tree():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), process.oneshot():
+                times = process.cpu_times()
+                connections = process.net_connections(kind="tcp")
+                counts.append(
+                    Census(
+                        1,
+                        sum(c.status != psutil.CONN_LISTEN for c in connections),
+                        process.num_fds(),
+                        process.num_threads(),
+                        process.memory_info().rss,
+                        times.user + times.system,
+                    )
+                )
+        columns = [[getattr(c, name) for c in counts] for name in Census.__dataclass_fields__]
+        return Census(*(sum(column) for column in columns))
+
+    def wait_until_ready(self, within: float = READY_WITHIN) -> None:
+        """Return once `GET /` gives 200; raise StackError when the process ends or time is up."""
+        deadline = time.monotonic() + within
+        seen = "nothing listened"
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise StackError(
+                    f"{self.stack} exited with {self.process.returncode} before it answered; "
+                    f"its command: {shlex.join(map(str, self.process.args))}\n{self._tail()}"  # type: ignore[arg-type]  # always started from a list
+                )
+            seen = probe(self.host, self.port)
+            if seen == "200":
+                return
+            time.sleep(0.01)
+        raise StackError(
+            f"{self.stack}: GET / gave {seen} for {within:g} s, wanted 200\n{self._tail()}"
+        )
+
+    def terminate(self) -> None:
+        """Ask the server to stop, as an operator does: SIGTERM to the process that was started."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def wait(self, within: float) -> float:
+        """Return the seconds until the process ended; raise TimeoutError after `within`."""
+        start = time.monotonic()
+        try:
+            self.process.wait(within)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError(f"still running {within:g} s later") from None
+        return time.monotonic() - start
+
+    def kill(self) -> None:
+        """End the process tree at once, also children that outlive or left their parent."""
+        tree = self.tree()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        for process in tree:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
+
+    def _tail(self, lines: int = 30) -> str:
+        return "\n".join(self.output.splitlines()[-lines:])
+
+
+def probe(host: str, port: int) -> str:
+    """Return the status of `GET /` as text, or what went wrong."""
+    connection = http.client.HTTPConnection(host, port, timeout=2)
+    try:
+        connection.request("GET", "/")
+        return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        return repr(error)
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """Return a port that nothing is bound to."""
+    while True:
+        port = random.choice(PORTS)
+        if port_is_free(port):
+            return port
+
+
+def port_is_free(port: int) -> bool:
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            candidate.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def spawn(stack: Stack, port: int, environ: Mapping[str, str], log: Path) -> Running:
+    """Start a stack's command in a process group of its own, without waiting for it."""
+    command = [p.replace("{host}", HOST).replace("{port}", str(port)) for p in stack.command]
+    inherited = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
+    if stack.lock is not None:
+        path = f"{stack.environment / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        inherited |= {"VIRTUAL_ENV": str(stack.environment), "PATH": path}
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=stack.folder,
+                env=inherited | {"PYTHONUNBUFFERED": "1"} | dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise StackError(f"{stack}: cannot start {shlex.join(command)}: {error}") from None
+    return Running(stack, process, port, log)
+
+
+@contextmanager
+def serve(
+    stack: Stack, *, port: int | None = None, environ: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Start a stack on a free port, or on `port`; leave nothing of it behind."""
+    if port is not None and not port_is_free(port):
+        raise StackError(f"port {port} is taken; name another, or none to get a free one")
+    with tempfile.TemporaryDirectory(prefix="samewire-") as folder:
+        running = spawn(stack, port or free_port(), environ or {}, Path(folder) / "log")
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve a stack until Ctrl-C, or lock stacks: what `nox -s serve` and `nox -s lock` run."""
+    parser = argparse.ArgumentParser(prog="stacks")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serving = commands.add_parser("serve", help="serve an app until Ctrl-C")
+    serving.add_argument("app")
+    serving.add_argument("--server")
+    serving.add_argument("--port", type=int)
+    locking = commands.add_parser("lock", help="lock apps on all their servers")
+    locking.add_argument("apps", nargs="*")
+    options = parser.parse_args(arguments)
+    try:
+        if options.command == "lock":
+            _lock(options.apps or app_names())
+        else:
+            _serve(find(options.app, options.server), options.port)
+    except StackError as error:
+        sys.exit(f"error: {error}")
+
+
+def _lock(apps: Sequence[str]) -> None:
+    for app in apps:
+        for stack in read_stacks(find(app).folder):
+            print(f"{stack}: {lock(stack).relative_to(ROOT)}")
+
+
+def _serve(stack: Stack, port: int | None) -> None:
+    install(stack)
+    with serve(stack, port=port) as running, suppress(KeyboardInterrupt):
+        running.wait_until_ready()
+        print(f"{stack.title} ({stack.interface}) on {running.url}; Ctrl-C stops it", flush=True)
+        running.process.wait()
+        sys.exit(f"error: {stack} exited with {running.process.returncode}\n{running.output}")
+
+
+if __name__ == "__main__":
+    main()
