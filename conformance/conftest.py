@@ -87,8 +87,9 @@ def case_mark(item: pytest.Item) -> CaseMark:
 
 
 def case_id(item: pytest.Item) -> str:
-    """Return `group/words`: the file and the function, both without their `test_`."""
-    return f"{item.path.stem.removeprefix('test_')}/{item.name.removeprefix('test_')}"
+    """Return `group/words`: the first word of the file and the function, without their `test_`."""
+    group = item.path.stem.removeprefix("test_").partition("_")[0]
+    return f"{group}/{item.name.removeprefix('test_')}"
 
 
 # Which stack
