@@ -1,10 +1,10 @@
 """WSGI without a framework.
 
-A WSGI application is one function that gets a request as a dict, announces status and headers by
+A WSGI application is one function that gets the request as a dict, hands status and headers to
 `start_response` and returns the body as an iterable of bytes. Idiomatic here: one function a path,
-a generator as the body of a stream. What surprised: headers may only leave with the first piece of
-body, so a stream that starts with silence has to say something first. And a client that left is
-noticed by a failing write alone, so the pings also free the thread of a stream nobody reads.
+a generator for a stream. What surprised: headers leave with the first piece of body, so a stream
+that starts with silence says something first; and only a failing write tells that a client left,
+so the pings free its thread.
 """
 
 import json
