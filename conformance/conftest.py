@@ -9,12 +9,12 @@ from __future__ import annotations
 import datetime
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import h11
@@ -277,11 +277,9 @@ NEEDS_PROCESS = {"process", "start"}
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     stack = config.stash[STACK]
-    chosen, left_out = [], []
-    for item in items:
-        (chosen if _is_chosen(item, stack) else left_out).append(item)
+    chosen = [item for item in items if _is_chosen(item, stack)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = chosen
-    config.hook.pytest_deselected(items=left_out)
 
 
 def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
@@ -341,35 +339,36 @@ OBSERVED = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     error = call.excinfo.value if call.excinfo else None
     item.stash[SPOILT] = error is not None
     if call.when == "call" or error is not None:
-        outcome, message = _judge(item, str(call.when), error)
+        outcome, message = _judge(item, call.when, error)
         report.user_properties.append(_judgement(item, outcome, message, call.duration))
         _tell_pytest(report, item, outcome, message)
     return report
 
 
 def _judge(item: pytest.Item, when: str, error: BaseException | None) -> tuple[Outcome, str]:
-    declared = item.config.stash[STACK].fails.get(case_id(item))
+    seen = _first_line(error)
     if error is not None and (when == "setup" or not isinstance(error, JUDGED)):
-        return Outcome.HARNESS_ERROR, f"{type(error).__name__} in {when}: {_first_line(error)}"
+        return Outcome.HARNESS_ERROR, f"{type(error).__name__} in {when}: {seen}"
     if case_mark(item).level == Level.OBSERVE:
-        return Outcome.OBSERVED, item.stash.get(OBSERVED, _first_line(error))
-    if error is None and declared is None:
-        return Outcome.PASSED, ""
+        return Outcome.OBSERVED, item.stash.get(OBSERVED, seen)
+    declared = item.config.stash[STACK].fails.get(case_id(item))
+    if declared is None:
+        return (Outcome.FAILED, seen) if error else (Outcome.PASSED, "")
     if error is None:
         return Outcome.UNEXPECTED_PASS, f"passed, but is declared to fail: {declared.reason}"
-    if declared is None:
-        return Outcome.FAILED, _first_line(error)
-    return Outcome.EXPECTED_FAILURE, f"{_first_line(error)} ({declared.reason}, {declared.link})"
+    return Outcome.EXPECTED_FAILURE, f"{seen} ({declared.reason} {declared.link})"
 
 
 def _first_line(error: BaseException | None) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    """Return what an exception says; pytest puts its own reading of an assert below that."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _judgement(
@@ -407,7 +406,8 @@ class Recorder:
         self.start = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, case in report.user_properties:
+        for name, value in report.user_properties:
+            case = cast(results.Case, value)
             # A teardown that fails outweighs a call that passed.
             if name not in self.cases or results.is_red(case["outcome"], case["level"]):
                 self.cases[name] = case
