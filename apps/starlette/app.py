@@ -1,9 +1,9 @@
-"""Starlette: a route table and functions from request to response.
+"""Starlette: a table of routes to functions from request to response.
 
-Idiomatic here: `Route` and `WebSocketRoute`, `PlainTextResponse`, `JSONResponse`, and a generator in
-a `StreamingResponse`, which stops it when the client leaves. What surprised: HEAD runs the generator
-of a GET route to its end unless the handler looks; `receive_text()` and `iter_text()` fail with a
-KeyError on binary, so the loop reads whole messages; a send to a client that has just left raises.
+Idiomatic here: `Route` and `WebSocketRoute`, `JSONResponse`, a generator in a `StreamingResponse`,
+which cancels it when the client leaves. What surprised: HEAD runs the generator of a GET route to
+its end unless the handler looks; `iter_text()` fails with a KeyError on binary, so the loop reads
+whole messages; a reply to a client that has just left raises, and unhandled it fills the log.
 """
 
 import asyncio
