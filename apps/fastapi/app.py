@@ -1,10 +1,10 @@
 """FastAPI: path operations with typed parameters.
 
-Idiomatic here: the annotations validate, a model is the JSON, and a path operation that yields
-`ServerSentEvent` is the stream. What surprised: HEAD is 405 unless asked for by `api_route`;
-`data=` is JSON (a string gets quotes), `raw_data=` is the text; the built-in ping comes after 15 s,
-a private constant, so pings are yielded; a stream cannot change its status, so a dependency answers
-204; Pydantic reads "1.0" as the integer 1, so a validator runs before it.
+Idiomatic here: annotations validate, a model is the JSON, a path operation that yields is the
+stream. What surprised: HEAD is 405 unless `api_route` asks for it; `data=` writes JSON, `raw_data=`
+the text itself; the built-in ping waits 15 s, a private constant, so pings are yielded; the status
+is sent before a stream's first line runs, so a dependency answers 204; Pydantic takes "1.0" for an
+integer, so `whole_number` looks first.
 """
 
 import asyncio
