@@ -1,12 +1,12 @@
 # mypy: disable-error-code="import-untyped,untyped-decorator,no-any-return"
 # FastHTML ships neither types nor a py.typed, so all that comes from it is Any.
-"""FastHTML: Starlette with decorators; handlers return what FastHTML turns into a response.
+"""FastHTML: Starlette with decorators; a handler returns what becomes the response.
 
-Idiomatic here: `@app.get`, a dict is JSON beside an `HttpHeader`, `EventStream` takes a generator.
-What surprised: `@rt` would also answer POST; typed parameters are looked up in cookies and header
-fields before the query, and a bad one is 404, so the query is read by hand; `app.ws` speaks JSON only
-and accepts every Origin; `sse_message` has no id and escapes HTML; `EventStream` sets no header
-fields; HEAD runs its generator; without a `secret_key` a `.sesskey` is written to the folder.
+Idiomatic here: `@app.get`, a dict as JSON beside an `HttpHeader`, a generator in an `EventStream`.
+What surprised: `@rt` also answers POST; typed parameters are looked for in cookies and header
+fields before the query, and a bad one is 404, so the query is read by hand; `app.ws` speaks JSON
+and accepts any Origin; `sse_message` has no id; HEAD runs the generator; without a `secret_key`
+FastHTML writes a `.sesskey` into the working directory.
 """
 
 import asyncio
