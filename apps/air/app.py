@@ -1,10 +1,10 @@
 """Air: FastAPI's typed parameters, for pages.
 
-Idiomatic here: `@app.get`, where a str becomes a page, so plain text and JSON are said; `SSEResponse`
-takes a generator. What surprised: Air has no WebSocket API of its own but points to the FastAPI app
-inside; `SSEResponse` writes `event: message` before every string, splits it at U+2028 and drops its
-blank lines, so events are yielded as bytes; it sets no caching header fields; unlike FastAPI, GET
-routes answer HEAD, which runs the generator; Pydantic reads "1.0" as the integer 1.
+Idiomatic here: `@app.get`, where a str would become a page, and a generator in an `SSEResponse`.
+What surprised: Air has no WebSocket API and points to the FastAPI app inside; `SSEResponse` writes
+`event: message` before each string, splits it at U+2028 and loses its last line feed, so events are
+bytes; unlike in FastAPI a GET route answers HEAD, which runs the generator; Pydantic takes "1.0"
+for an integer, so `whole_number` looks first.
 """
 
 import asyncio
