@@ -107,7 +107,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--lacks", action="append", default=[], choices=stacks.CAPABILITIES)
     add("--only", choices=results.GROUPS, help="judge one group")
     add("--slow", action="store_true", help="also judge what takes over a minute")
-    add("--results", type=Path, help="write the outcome of every case to this JSON file")
+    add("--results", type=Path, help="write every outcome to this JSON file, or into this folder")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -414,11 +414,21 @@ class Recorder:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         path = self.config.option.results
-        complete = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if path is not None and complete:
+        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if path is None or not ended:
+            return
+        if path.suffix == ".json":
             results.write(path, self.result())
+        elif not self.is_partial():
+            results.write(path / f"{self.stack}.json", self.result())
+
+    def is_partial(self) -> bool:
+        """Return whether options left cases out; such a run never replaces a record of a whole."""
+        option = self.config.option
+        return bool(option.only or option.keyword or option.markexpr or option.maxfail)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.ensure_newline()
         for name, case in sorted(self.cases.items()):
             if case["outcome"] in (Outcome.PASSED, Outcome.LACKS):
                 continue

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import platform
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypedDict
@@ -114,14 +113,6 @@ def is_red(outcome: str, level: str) -> bool:
     if outcome == Outcome.FAILED:
         return level == Level.REQUIRED
     return outcome in (Outcome.UNEXPECTED_PASS, Outcome.HARNESS_ERROR)
-
-
-def by_group(result: Result) -> dict[str, Counter[str]]:
-    """Return how often each outcome occurs in each group."""
-    counts: dict[str, Counter[str]] = {group: Counter() for group in GROUPS}
-    for case_id, case in result["cases"].items():
-        counts[case_id.partition("/")[0]][case["outcome"]] += 1
-    return counts
 
 
 def write(path: Path, result: Result) -> None:

@@ -31,5 +31,7 @@ class Mutant:
         if file != self.file:
             return text
         if text.count(self.old) != 1:
-            raise LookupError(f"{self.name}: {file} holds {self.old!r} {text.count(self.old)} times")
+            raise LookupError(
+                f"{self.name}: {file} holds {self.old!r} {text.count(self.old)} times"
+            )
         return text.replace(self.old, self.new)

@@ -1,0 +1,125 @@
+# /// script
+# requires-python = ">=3.13"
+# dependencies = ["nox>=2026.8.10"]
+# ///
+"""Every task of this project; `nox -l` is the manual."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.8.10"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
+RECORDS = ROOT / "results" / "conformance"
+STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+# Cases wait more than they compute, so there are more lanes than cores.
+LANES = ("--numprocesses", "6", "--dist", "worksteal", "--quiet", "--tb", "no", "-rN")
+
+each_app = nox.parametrize("app", [nox.param(name, id=name) for name in APPS])
+
+
+@nox.session
+@each_app
+def conformance(session: nox.Session, app: str) -> None:
+    """Judge an app on its server: -- [--server NAME] [--slow] [--durations] [-k WORDS]."""
+    sync(session, "requirements/conformance.txt")
+    session.notify("matrix", posargs=["--since", STARTED])
+    judge(session, "--app", app, "--results", str(RECORDS), *session.posargs)
+
+
+@nox.session(default=False)
+def check(session: nox.Session) -> None:
+    """Judge anything: -- FOLDER, or -- --command CMD | --url URL, --title T --interface I."""
+    sync(session, "requirements/conformance.txt")
+    options = list(session.posargs)
+    if options and not options[0].startswith("-"):
+        options.insert(0, "--app")
+    with session.chdir(session.invoked_from):
+        judge(session, *options)
+
+
+@nox.session(default=False)
+def matrix(session: nox.Session) -> None:
+    """Show the recorded results, groups down, stacks across."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "conformance.matrix", str(RECORDS), *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Judge the suite itself: its readers, its runner and every mutant."""
+    sync(session, "requirements/conformance.txt")
+    workers = () if "-n" in session.posargs else ("--numprocesses", "6", "--dist", "worksteal")
+    session.run("pytest", "tests", *workers, *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types of everything but the apps."""
+    sync(session, "requirements/lint.txt")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests")
+
+
+@nox.session
+@each_app
+def types(session: nox.Session, app: str) -> None:
+    """Check an app's types against its framework, in an environment that holds just its lock."""
+    sync(session, str(next((ROOT / "apps" / app).glob("requirements-*.txt"))))
+    session.install("mypy", "--constraint", "requirements/lint.txt")
+    session.run("mypy", f"apps/{app}/app.py")
+
+
+@nox.session(default=False)
+@each_app
+def serve(session: nox.Session, app: str) -> None:
+    """Serve an app until Ctrl-C: -- [--server NAME] [--port PORT]."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "stacks", "serve", app, *session.posargs)
+
+
+@nox.session(default=False)
+def lock(session: nox.Session) -> None:
+    """Lock the newest release of everything: -- [APP …] for some apps only."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "stacks", "lock", *session.posargs)
+    if not session.posargs:
+        for group in ("conformance", "lint"):
+            compile_group(session, group)
+
+
+def sync(session: nox.Session, *locks: str) -> None:
+    """Make the session's environment hold just what the locks say."""
+    # Compiled once here, or every lane of every run compiles what it imports.
+    env = {"UV_COMPILE_BYTECODE": "1"}
+    session.run_install("uv", "pip", "sync", "--quiet", *locks, env=env)
+
+
+def judge(session: nox.Session, *options: str) -> None:
+    """Run the suite; a bare `--durations` shows the slowest ten cases."""
+    words = ["--durations=10" if word == "--durations" else word for word in options]
+    suite = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "conformance"))
+    session.run("pytest", *suite, *LANES, *words)
+
+
+def compile_group(session: nox.Session, group: str) -> None:
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--no-annotate",
+        "--custom-compile-command", "nox -s lock",
+        "--group", group, "--output-file", f"requirements/{group}.txt",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    nox.main()
