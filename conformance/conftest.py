@@ -24,7 +24,7 @@ import pytest
 import websockets
 
 import stacks
-from conformance import results, spec
+from conformance import cases, results, spec
 from conformance.results import Level, Outcome
 from conformance.wire import Address
 
@@ -64,34 +64,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("conformance")
 
 
-@dataclass(frozen=True)
-class CaseMark:
-    """What `@pytest.mark.case` says of a case.
-
-    `paragraph` is its number in SPEC.md, `refs` name the public spec behind it, `decides` who gets
-    it right or wrong: the app's code, the server under it, or both.
-    """
-
-    paragraph: str
-    refs: str
-    level: Level = Level.REQUIRED
-    decides: str = "app"
-
-
-def case_mark(item: pytest.Item) -> CaseMark:
-    """Return what a case's mark says; every test of the suite has one."""
-    mark = item.get_closest_marker("case")
-    if mark is None:
-        raise pytest.UsageError(f"{item.nodeid} has no @pytest.mark.case")
-    return CaseMark(*mark.args, **mark.kwargs)
-
-
-def case_id(item: pytest.Item) -> str:
-    """Return `group/words`: the first word of the file and the function, without their `test_`."""
-    group = item.path.stem.removeprefix("test_").partition("_")[0]
-    return f"{group}/{item.name.removeprefix('test_')}"
-
-
 # Which stack
 
 
@@ -111,10 +83,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "case(paragraph, refs, level, decides): see CaseMark")
-    config.addinivalue_line("markers", "needs(capability): n/a for a stack that lacks it")
-    config.addinivalue_line("markers", "lacking(capability): only for a stack that lacks it")
-    config.addinivalue_line("markers", "slow: takes over a minute, only with --slow")
     try:
         stack = _chosen_stack(config.option)
         _check_declarations(stack)
@@ -284,13 +252,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
     option = item.config.option
-    group = case_id(item).partition("/")[0]
+    group = _case_id(item).partition("/")[0]
     missing = item.get_closest_marker("lacking")
     return (
         (option.only in (None, group))
         and (option.slow or not item.get_closest_marker("slow"))
         and (missing is None or missing.args[0] in stack.lacks)
     )
+
+
+def _case_id(item: pytest.Item) -> str:
+    return cases.case_id(item.path.stem, item.name)
 
 
 def _not_applicable(item: pytest.Item) -> str | None:
@@ -352,13 +324,18 @@ def pytest_runtest_makereport(
     return report
 
 
+def _level(item: pytest.Item) -> Level:
+    mark = item.get_closest_marker("case")
+    return cases.CaseMark(*mark.args, **mark.kwargs).level if mark else Level.REQUIRED
+
+
 def _judge(item: pytest.Item, when: str, error: BaseException | None) -> tuple[Outcome, str]:
     seen = _first_line(error)
     if error is not None and (when == "setup" or not isinstance(error, JUDGED)):
         return Outcome.HARNESS_ERROR, f"{type(error).__name__} in {when}: {seen}"
-    if case_mark(item).level == Level.OBSERVE:
+    if _level(item) == Level.OBSERVE:
         return Outcome.OBSERVED, item.stash.get(OBSERVED, seen)
-    declared = item.config.stash[STACK].fails.get(case_id(item))
+    declared = item.config.stash[STACK].fails.get(_case_id(item))
     if declared is None:
         return (Outcome.FAILED, seen) if error else (Outcome.PASSED, "")
     if error is None:
@@ -376,18 +353,18 @@ def _judgement(
 ) -> tuple[str, object]:
     case = results.Case(
         outcome=outcome.value,
-        level=case_mark(item).level.value,
+        level=_level(item).value,
         message=message,
         seconds=round(seconds, 3),
     )
-    return case_id(item), dict(case)
+    return _case_id(item), dict(case)
 
 
 def _tell_pytest(
     report: pytest.TestReport, item: pytest.Item, outcome: Outcome, message: str
 ) -> None:
     """Make pytest's own outcome, and with it the exit status, follow the judgement."""
-    if results.is_red(outcome, case_mark(item).level):
+    if results.is_red(outcome, _level(item)):
         report.outcome = "failed"
         report.longrepr = report.longrepr or message
     elif outcome is not Outcome.PASSED:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from conformance import results, spec
-from tests.mutants import MUTANTS, SOURCES, Mutant
+from conformance import cases, results
+from conformance.results import Level, Outcome
+from tests.mutants import SOURCES, Mutant, all_mutants
 
+MUTANTS = all_mutants()
 TITLE = ("--title", "ASGI", "--interface", "ASGI")
+# A level is no excuse for a mutant: a `should` that it names has to fail too.
+NOT_KILLED = (Outcome.PASSED, Outcome.LACKS, Outcome.OBSERVED)
 
 
-def judge(folder: Path, mutant: Mutant | None) -> results.Result:
+def judge(folder: Path, mutant: Mutant | None, options: Sequence[str] = ()) -> results.Result:
     """Run the whole suite against the reference with one mutant, or none, in it."""
     for file in SOURCES:
         text = mutant.source(file) if mutant else SOURCES[file].read_text()
@@ -24,9 +29,9 @@ def judge(folder: Path, mutant: Mutant | None) -> results.Result:
     record = folder / "result.json"
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-c", "pyproject.toml", "conformance", "-q"),
-            *("-p", "xdist", "-n", "3", "--dist", "worksteal"),
-            *("--command", command, *TITLE, "--results", str(record)),
+            *(sys.executable, "-m", "pytest", "-c", "pyproject.toml", "conformance", "--quiet"),
+            *("--numprocesses", "4", "--dist", "worksteal", "--tb", "no"),
+            *("--command", command, *TITLE, "--results", str(record), *options),
         ],
         capture_output=True,
         text=True,
@@ -34,35 +39,46 @@ def judge(folder: Path, mutant: Mutant | None) -> results.Result:
     )
     assert record.exists(), f"the suite did not run to its end:\n{done.stdout}{done.stderr}"
     result = results.read(record)
-    reds = [name for name, case in result["cases"].items() if is_red(case)]
+    reds = [n for n, c in result["cases"].items() if results.is_red(c["outcome"], c["level"])]
 
     assert (done.returncode == 0) == (reds == []), f"exit {done.returncode}, red: {reds}"
     return result
 
 
-def is_red(case: results.Case) -> bool:
-    return results.is_red(case["outcome"], case["level"])
-
-
-def failed(result: results.Result) -> dict[str, str]:
-    """Return the message of each case that did not pass; a level is no excuse for a mutant."""
+def killed(result: results.Result) -> dict[str, str]:
+    """Return the outcome and message of each case that did not pass."""
     return {
         name: f"{case['outcome']}: {case['message']}"
-        for name, case in result["cases"].items()
-        if case["outcome"] not in ("passed", "lacks", "observed")
+        for name, case in sorted(result["cases"].items())
+        if case["outcome"] not in NOT_KILLED
     }
 
 
 def test_the_reference_fails_nothing(tmp_path: Path) -> None:
     """The ASGI reference on the small server passes every case of the suite."""
-    seen = failed(judge(tmp_path, None))
-
-    assert seen == {}
+    assert killed(judge(tmp_path, None, ["--slow"])) == {}
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in MUTANTS])
 def test_mutant_fails_what_it_names(mutant: Mutant, tmp_path: Path) -> None:
     """A mutant fails exactly the cases that it names."""
-    seen = failed(judge(tmp_path, mutant))
+    seen = killed(judge(tmp_path, mutant, mutant.options))
 
-    assert sorted(seen) == sorted(mutant.fails), f"{mutant.sentence}\n{json.dumps(seen, indent=1)}"
+    assert list(seen) == sorted(mutant.fails), f"{mutant.sentence}\n{json.dumps(seen, indent=1)}"
+
+
+def test_every_required_case_is_killed() -> None:
+    """Each required case is named by a mutant, and no mutant names a case that does not exist."""
+    named = {case for mutant in MUTANTS for case in mutant.fails}
+    known = {case.id: case.mark.level for case in cases.declared()}
+    required = {name for name, level in known.items() if level is Level.REQUIRED}
+
+    assert named - known.keys() == set(), "named, but no case"
+    assert required - named == set(), "required, but killed by no mutant"
+
+
+def test_names_of_mutants_are_unique() -> None:
+    """A mutant is found by its name."""
+    names = [mutant.name for mutant in MUTANTS]
+
+    assert sorted(names) == sorted(set(names))

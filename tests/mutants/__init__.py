@@ -6,6 +6,8 @@ under it (`server.py`). Run against the whole suite, it fails exactly the cases 
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +18,11 @@ SOURCES = {"app.py": ROOT / "apps/asgi/app.py", "server.py": ROOT / "tests/serve
 
 @dataclass(frozen=True)
 class Mutant:
-    """One fault: `old`, which occurs once in `file`, becomes `new`."""
+    """One fault: `old`, which occurs once in `file`, becomes `new`.
+
+    `options` go to the suite: `("--slow",)` for what takes over a minute to notice, or
+    `("--lacks", "websocket")` for a fault that only a stack without a capability can have.
+    """
 
     name: str
     sentence: str
@@ -24,6 +30,7 @@ class Mutant:
     new: str
     fails: frozenset[str]
     file: Literal["app.py", "server.py"] = "app.py"
+    options: tuple[str, ...] = ()
 
     def source(self, file: str) -> str:
         """Return the text of `file` as this mutant has it; raise LookupError if `old` is gone."""
@@ -31,7 +38,13 @@ class Mutant:
         if file != self.file:
             return text
         if text.count(self.old) != 1:
-            raise LookupError(
-                f"{self.name}: {file} holds {self.old!r} {text.count(self.old)} times"
-            )
+            times = text.count(self.old)
+            raise LookupError(f"{self.name}: {file} holds {self.old!r} {times} times, wanted once")
         return text.replace(self.old, self.new)
+
+
+def all_mutants() -> list[Mutant]:
+    """Return the mutants of every module here."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in sorted(names)]
+    return [mutant for module in modules for mutant in module.MUTANTS]

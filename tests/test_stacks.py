@@ -1,0 +1,223 @@
+"""Manifests that are wrong say so, and what is started is watched and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+import stacks
+from stacks import Stack, StackError
+
+MANIFEST = """
+[project]
+dependencies = ["nothing"]
+
+[tool.stack]
+title = "Mine"
+interface = "ASGI"
+source = "https://example.org"
+servers = ["uvicorn"]
+"""
+
+HELLO = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response({status})
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def app(folder: Path, manifest: str = MANIFEST) -> Path:
+    (folder / "pyproject.toml").write_text(manifest)
+    return folder
+
+
+def script(folder: Path, text: str) -> Stack:
+    """Return a stack that runs a Python script with the port as its argument."""
+    path = folder / "serve.py"
+    path.write_text(text)
+    command = (sys.executable, str(path), "{port}")
+    return Stack(app="mine", server="command", title="Mine", interface="ASGI", command=command)
+
+
+def test_every_app_reads_and_is_locked() -> None:
+    """Each app of the house has a manifest without fault, and a lock for each of its servers."""
+    found = [
+        stack for name in stacks.app_names() for stack in stacks.read_stacks(stacks.APPS / name)
+    ]
+
+    assert len(found) >= 7
+    for stack in found:
+        assert stack.lock is not None and stack.lock.exists(), f"{stack}: run nox -s lock"
+        assert stack.versions, f"{stack}: its lock names no version of its dependencies"
+
+
+def test_locks_carry_no_address() -> None:
+    """A lock names releases, never a registry."""
+    for path in [*stacks.APPS.glob("*/requirements*.txt"), *stacks.ROOT.glob("requirements/*.txt")]:
+        assert "://" not in path.read_text(), path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param("title =", "titel =", "no key 'titel'; known: title, interface", id="key"),
+        pytest.param('title = "Mine"', "", "needs the key 'title'", id="missing_key"),
+        pytest.param('"ASGI"', '"CGI"', "no interface 'CGI'; known: ASGI, WSGI", id="interface"),
+        pytest.param('["uvicorn"]', '["unicorn"]', "no server 'unicorn'; known: ", id="server"),
+        pytest.param('["uvicorn"]', '["gunicorn"]', "is ASGI, server gunicorn WSGI", id="mismatch"),
+        pytest.param("[tool.stack]", "[tool.stck]", "has no [tool.stack] table", id="table"),
+        pytest.param("[project]", "[project", "pyproject.toml: ", id="toml"),
+    ],
+)
+def test_wrong_manifest(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """What a manifest gets wrong is named together with what is known."""
+    folder = app(tmp_path, MANIFEST.replace(old, new))
+
+    with pytest.raises(StackError) as error:
+        stacks.read_stacks(folder)
+
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        pytest.param("lacks.sockets = {}", "no capability 'sockets'; known: ", id="capability"),
+        pytest.param("fails.daphne = {}", "no server of this app 'daphne'", id="server"),
+        pytest.param(
+            'fails.uvicorn."hello/body_is_exact" = {reason = "none"}',
+            "needs the key 'link'",
+            id="link",
+        ),
+    ],
+)
+def test_wrong_declaration(tmp_path: Path, table: str, message: str) -> None:
+    """A declaration without its reason and link, or of something unknown, is an error."""
+    folder = app(tmp_path, MANIFEST + table)
+
+    with pytest.raises(StackError) as error:
+        stacks.read_stacks(folder)
+
+    assert message in str(error.value)
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    """A folder that is no app is told from one that is."""
+    with pytest.raises(StackError, match=r"has no pyproject\.toml"):
+        stacks.read_stacks(tmp_path)
+
+
+def test_unknown_app() -> None:
+    """An app that is not there is answered with those that are."""
+    with pytest.raises(StackError, match="no app 'bottle'; known: air, asgi"):
+        stacks.find("bottle")
+
+
+def test_unknown_server() -> None:
+    """A server that the app does not name is answered with those it does."""
+    with pytest.raises(StackError, match="no server 'gunicorn'; known: uvicorn"):
+        stacks.find("asgi", "gunicorn")
+
+
+def test_versions_are_read_from_the_lock(tmp_path: Path) -> None:
+    """Extras and markers do not hide a version, and what is only indirect is left out."""
+    lock = tmp_path / "requirements.txt"
+    lock.write_text("# nox -s lock\nh11==0.16.0\nuvicorn==1.2.3 ; sys_platform != 'win32'\n")
+    stack = Stack("a", "b", "A", "ASGI", lock=lock, dependencies=("uvicorn[standard]>=1",))
+
+    assert stack.versions == {"uvicorn": "1.2.3"}
+
+
+def test_ready_stack_is_watched_and_ends(tmp_path: Path) -> None:
+    """A server answers once it is ready, shows up in its census, and is gone afterwards."""
+    with stacks.serve(script(tmp_path, HELLO.format(status=200))) as running:
+        running.wait_until_ready()
+        before = running.census()
+        with socket.create_connection((running.host, running.port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            assert stacks.probe(running.host, running.port) == "200"
+            during = running.census()
+
+    assert before.processes == during.processes == 1
+    assert during.sockets > before.sockets
+    assert during.threads > before.threads
+    assert during.memory > 2**20
+    assert not psutil.pid_exists(running.process.pid)
+
+
+def test_dead_command_is_reported_with_its_output(tmp_path: Path) -> None:
+    """A process that ends before it answers is reported at once, with what it printed."""
+    stack = script(tmp_path, "raise SystemExit('no configuration')")
+
+    with stacks.serve(stack) as running, pytest.raises(StackError) as error:
+        running.wait_until_ready()
+
+    assert "exited with 1 before it answered" in str(error.value)
+    assert "no configuration" in str(error.value)
+
+
+def test_wrong_answer_is_reported(tmp_path: Path) -> None:
+    """A server that answers, but not with 200, is no time-out without a word."""
+    stack = script(tmp_path, HELLO.format(status=503))
+
+    with stacks.serve(stack) as running, pytest.raises(StackError) as error:
+        running.wait_until_ready(within=0.5)
+
+    assert "GET / gave 503 for 0.5 s, wanted 200" in str(error.value)
+
+
+def test_missing_program() -> None:
+    """A command that cannot be started names itself."""
+    stack = Stack("a", "b", "A", "ASGI", command=("no-such-program", "{port}"))
+
+    with pytest.raises(StackError, match="cannot start no-such-program"), stacks.serve(stack):
+        pass
+
+
+def test_taken_port(tmp_path: Path) -> None:
+    """A port that somebody holds is not served over."""
+    with socket.socket() as holder:
+        holder.bind((stacks.HOST, 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        with (
+            pytest.raises(StackError, match=f"port {port} is taken"),
+            stacks.serve(script(tmp_path, ""), port=port),
+        ):
+            pass
+
+
+def test_children_end_with_their_parent(tmp_path: Path) -> None:
+    """Stopping a stack also ends children that would outlive it."""
+    child = "import subprocess, sys\nsubprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+    with stacks.serve(script(tmp_path, child + HELLO.format(status=200))) as running:
+        running.wait_until_ready()
+        pids = [process.pid for process in running.tree()]
+
+    assert len(pids) == 2
+    assert not [pid for pid in pids if is_alive(pid)]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_environment_of_a_stack_is_its_own() -> None:
+    """The suite's virtualenv and paths do not reach an app."""
+    stack = stacks.find("asgi")
+
+    assert stack.environment.parent == stacks.ENVIRONMENTS
+    assert stack.environment != stacks.find("starlette").environment
+    assert os.environ.get("VIRTUAL_ENV") != str(stack.environment)
