@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +32,16 @@ class CaseMark:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as its function declares it; `sentence` is the docstring."""
+    """A case as its function declares it; `sentence` is the docstring.
+
+    A `slow` one runs only when asked for, a `lacking` one only for a stack without that capability.
+    """
 
     id: str
     mark: CaseMark
     sentence: str
+    slow: bool
+    lacking: str | None
 
 
 def case_id(module: str, function: str) -> str:
@@ -43,16 +50,25 @@ def case_id(module: str, function: str) -> str:
     return f"{group}/{function.removeprefix('test_')}"
 
 
-def declared() -> list[Case]:
+@cache
+def declared() -> tuple[Case, ...]:
     """Return every case of the suite; raise LookupError for a test that has no mark."""
-    found = []
-    for path in sorted(Path(__file__).parent.glob("test_*.py")):
-        module = importlib.import_module(f"conformance.{path.stem}")
-        for name, function in inspect.getmembers(module, inspect.isfunction):
-            if name.startswith("test_") and function.__module__ == module.__name__:
-                marks = [m for m in getattr(function, "pytestmark", ()) if m.name == "case"]
-                if len(marks) != 1:
-                    raise LookupError(f"{path.name}: {name} needs one @pytest.mark.case")
-                mark = CaseMark(*marks[0].args, **marks[0].kwargs)
-                found.append(Case(case_id(path.stem, name), mark, inspect.getdoc(function) or ""))
-    return found
+    paths = sorted(Path(__file__).parent.glob("test_*.py"))
+    return tuple(case for path in paths for case in _declared_in(path.stem))
+
+
+def _declared_in(name: str) -> Iterator[Case]:
+    module = importlib.import_module(f"conformance.{name}")
+    for test, function in inspect.getmembers(module, inspect.isfunction):
+        if not test.startswith("test_") or function.__module__ != module.__name__:
+            continue
+        marks = {mark.name: mark for mark in getattr(function, "pytestmark", ())}
+        if "case" not in marks:
+            raise LookupError(f"{name}.py: {test} has no @pytest.mark.case")
+        yield Case(
+            case_id(name, test),
+            CaseMark(*marks["case"].args, **marks["case"].kwargs),
+            inspect.getdoc(function) or "",
+            slow="slow" in marks,
+            lacking=marks["lacking"].args[0] if "lacking" in marks else None,
+        )

@@ -6,25 +6,22 @@ case that counts sockets or memory counts only what it did itself.
 
 from __future__ import annotations
 
-import datetime
 import shlex
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlsplit
 
-import h11
 import httpx2 as httpx
 import hypothesis
 import pytest
-import websockets
 
 import stacks
-from conformance import cases, results, spec
+from conformance import cases, results
+from conformance.judgement import Recorder, judge
 from conformance.results import Level, Outcome
 from conformance.wire import Address
 
@@ -37,18 +34,6 @@ ENVIRON = {
     "ALLOWED_ORIGINS": " , ".join(LISTED_ORIGINS),
     "UPSTREAM_TIMEOUT": str(UPSTREAM_TIMEOUT),
 }
-
-# What an app or server can make the suite's clients raise. Anything else is the suite's own error.
-JUDGED = (
-    AssertionError,
-    OSError,
-    EOFError,
-    h11.RemoteProtocolError,
-    httpx.TransportError,
-    httpx.DecodingError,
-    hypothesis.errors.FlakyFailure,
-    websockets.WebSocketException,
-)
 
 # Bounded and the same in every run: a case must come to the same outcome twice.
 hypothesis.settings.register_profile(
@@ -87,7 +72,8 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = _chosen_stack(config.option)
         _check_declarations(stack)
         if not hasattr(config, "workerinput"):
-            config.pluginmanager.register(Recorder(config, stack))
+            option = config.option
+            config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
             stacks.install(stack)
             with _started(stack):  # what cannot be served at all is told once, not case by case
                 pass
@@ -127,7 +113,7 @@ def _chosen_stack(option: Any) -> stacks.Stack:
 
 
 def _check_declarations(stack: stacks.Stack) -> None:
-    known = spec.case_ids()
+    known = [case.id for case in cases.declared()]
     for case in stack.fails:
         if case not in known:
             listed = "\n  ".join(known)
@@ -318,7 +304,13 @@ def pytest_runtest_makereport(
     error = call.excinfo.value if call.excinfo else None
     item.stash[SPOILT] = error is not None
     if call.when == "call" or error is not None:
-        outcome, message = _judge(item, call.when, error)
+        outcome, message = judge(
+            _level(item),
+            item.config.stash[STACK].fails.get(_case_id(item)),
+            error,
+            when=call.when,
+            observed=item.stash.get(OBSERVED, ""),
+        )
         report.user_properties.append(_judgement(item, outcome, message, call.duration))
         _tell_pytest(report, item, outcome, message)
     return report
@@ -327,25 +319,6 @@ def pytest_runtest_makereport(
 def _level(item: pytest.Item) -> Level:
     mark = item.get_closest_marker("case")
     return cases.CaseMark(*mark.args, **mark.kwargs).level if mark else Level.REQUIRED
-
-
-def _judge(item: pytest.Item, when: str, error: BaseException | None) -> tuple[Outcome, str]:
-    seen = _first_line(error)
-    if error is not None and (when == "setup" or not isinstance(error, JUDGED)):
-        return Outcome.HARNESS_ERROR, f"{type(error).__name__} in {when}: {seen}"
-    if _level(item) == Level.OBSERVE:
-        return Outcome.OBSERVED, item.stash.get(OBSERVED, seen)
-    declared = item.config.stash[STACK].fails.get(_case_id(item))
-    if declared is None:
-        return (Outcome.FAILED, seen) if error else (Outcome.PASSED, "")
-    if error is None:
-        return Outcome.UNEXPECTED_PASS, f"passed, but is declared to fail: {declared.reason}"
-    return Outcome.EXPECTED_FAILURE, f"{seen} ({declared.reason} {declared.link})"
-
-
-def _first_line(error: BaseException | None) -> str:
-    """Return what an exception says; pytest puts its own reading of an assert below that."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _judgement(
@@ -370,59 +343,3 @@ def _tell_pytest(
     elif outcome is not Outcome.PASSED:
         report.outcome = "skipped"
         report.wasxfail = message
-
-
-class Recorder:
-    """Collects the judgements of all lanes; prints what is red and writes the result file."""
-
-    def __init__(self, config: pytest.Config, stack: stacks.Stack):
-        self.config = config
-        self.stack = stack
-        self.cases: dict[str, results.Case] = {}
-        self.date = datetime.datetime.now(datetime.UTC)
-        self.start = time.monotonic()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for name, value in report.user_properties:
-            case = cast(results.Case, value)
-            # A teardown that fails outweighs a call that passed.
-            if name not in self.cases or results.is_red(case["outcome"], case["level"]):
-                self.cases[name] = case
-
-    def pytest_sessionfinish(self, exitstatus: int) -> None:
-        path = self.config.option.results
-        ended = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        if path is None or not ended:
-            return
-        if path.suffix == ".json":
-            results.write(path, self.result())
-        elif not self.is_partial():
-            results.write(path / f"{self.stack}.json", self.result())
-
-    def is_partial(self) -> bool:
-        """Return whether options left cases out; such a run never replaces a record of a whole."""
-        option = self.config.option
-        return bool(option.only or option.keyword or option.markexpr or option.maxfail)
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        terminalreporter.ensure_newline()
-        for name, case in sorted(self.cases.items()):
-            if case["outcome"] in (Outcome.PASSED, Outcome.LACKS):
-                continue
-            red = results.is_red(case["outcome"], case["level"])
-            level = "" if case["level"] == Level.REQUIRED else f", {case['level']}"
-            line = f"{case['outcome']}{level}: {name}: {case['message']}"
-            terminalreporter.write_line(line, red=red, yellow=not red)
-
-    def result(self) -> results.Result:
-        return results.Result(
-            app=self.stack.app,
-            server=self.stack.server,
-            interface=self.stack.interface,
-            suite=results.suite_version(),
-            versions=self.stack.versions,
-            machine=results.machine(),
-            date=self.date.isoformat(timespec="seconds"),
-            seconds=round(time.monotonic() - self.start, 1),
-            cases=self.cases,
-        )

@@ -36,8 +36,3 @@ def paragraphs(text: str | None = None) -> list[Paragraph]:
             ids = tuple(f"{group}/{word}" for word in words)
             found.append(Paragraph(number["number"], group, block, ids))
     return found
-
-
-def case_ids() -> list[str]:
-    """Return the ids of all cases that SPEC.md names, in its order."""
-    return [case for paragraph in paragraphs() for case in paragraph.cases]
