@@ -193,6 +193,12 @@ class Reader:
             response.body = b"".join(self.chunks(within))
         return response
 
+    @property
+    def rest(self) -> bytes:
+        """What came behind the head of a 101, so far: it is no longer HTTP."""
+        assert self._parser is not None, "read the head first"
+        return self._parser.trailing_data[0]
+
     def _next_event(self, deadline: float) -> h11.Event | type[h11.PAUSED]:
         assert self._parser is not None
         while True:
@@ -201,6 +207,9 @@ class Reader:
                 if event is not h11.NEED_DATA:
                     return event  # type: ignore[return-value]  # NEED_DATA is ruled out
                 data = self.connection.receive(deadline - time.monotonic())
+                awaits_head = self._parser.their_state is h11.SEND_RESPONSE
+                if not data and awaits_head and not self._parser.trailing_data[0]:
+                    raise Closed("the connection was closed before a response")
                 self._parser.receive_data(data)
             except h11.RemoteProtocolError as error:
                 seen = tail(self.connection.received)
