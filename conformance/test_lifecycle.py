@@ -1,0 +1,380 @@
+"""How a server starts and stops, and what is left of a client that has gone."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import Protocol
+
+import psutil
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from conformance.conftest import PING_INTERVAL
+from conformance.wire import (
+    PATIENCE,
+    Address,
+    Closed,
+    Connection,
+    Reader,
+    Response,
+    WireError,
+    exchange,
+    request,
+)
+from stacks import READY_WITHIN, Census, Running, Stack, StackError, port_is_free
+
+# What an operator waits between SIGTERM and SIGKILL, at the least.
+STOPS_WITHIN = 5.0
+FREED_WITHIN = 5.0
+# A runtime may start a helper thread or open a file of its own at any time. Far below what any of
+# the cases would leave behind, one a connection.
+SPARE = {"sockets": 0, "descriptors": 5, "threads": 5}
+
+# Two tokens: the first comes at once, then nothing is due for 30 s.
+SILENT_STREAM = "/sse?text=a+b&delay=30"
+
+
+class Start(Protocol):
+    """The fixture that starts servers."""
+
+    def __call__(
+        self, *, port: int | None = None, ready: bool = True
+    ) -> AbstractContextManager[Running]: ...
+
+
+# Starting
+
+
+@pytest.mark.case("L1", "SPEC.md", decides="both")
+def test_ready_means_hello_is_200(start: Start) -> None:
+    """The first connection that is accepted gets 200, and so do the next ones."""
+    with start(ready=False) as running:
+        with first_accepted(running) as connection:
+            connection.send(request(running))
+            statuses = [Reader(connection).response(within=READY_WITHIN).status]
+        statuses += [exchange(running).status for _ in range(3)]
+
+    assert statuses == [200] * 4, f"the first four connections got {statuses}, wanted 200 each"
+
+
+def first_accepted(running: Running) -> Connection:
+    """Return the first connection that the server accepts."""
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline:
+        with suppress(ConnectionRefusedError):
+            return Connection(running)
+        assert running.process.poll() is None, (
+            f"it exited with {running.process.poll()} before it listened, wanted it to go on"
+        )
+        time.sleep(0.002)
+    raise WireError(f"no connection was accepted for {READY_WITHIN:g} s, wanted one")
+
+
+# Stopping
+
+
+@pytest.mark.case("L2", "SPEC.md", decides="server")
+def test_sigterm_idle_exits(start: Start) -> None:
+    """A server that has nothing to do exits within 5 s of SIGTERM."""
+    with start() as running:
+        running.terminate()
+
+        assert_exits(running, STOPS_WITHIN)
+
+
+def assert_exits(running: Running, within: float) -> None:
+    try:
+        running.wait(within)
+    except TimeoutError:
+        seen = f"it was still running {STOPS_WITHIN:g} s after SIGTERM"
+        raise WireError(f"{seen}, wanted it to exit") from None
+
+
+@pytest.mark.case("L2", "SPEC.md", decides="server")
+def test_exit_leaves_no_child(start: Start) -> None:
+    """No process that the server started outlives it."""
+    with start() as running:
+        exchange(running)
+        known = running.tree()
+        running.terminate()
+        with suppress(TimeoutError):
+            running.wait(STOPS_WITHIN)
+        # A child may notice the end of its parent, rather than be waited for.
+        deadline = time.monotonic() + 1
+        while (left := alive(known, running)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    assert left == [], f"after SIGTERM there still were {left}, wanted no process"
+
+
+def alive(known: Sequence[psutil.Process], running: Running) -> list[str]:
+    """Return the command lines of processes that live: known ones and others of the session."""
+    found = {*known, *session(running.process.pid)}
+    lines = []
+    for process in found:
+        # A zombie holds nothing: it waits for whoever adopted it to ask for its exit status.
+        with suppress(psutil.NoSuchProcess):
+            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                lines.append(" ".join(process.cmdline()))
+    return lines
+
+
+def session(leader: int) -> Iterator[psutil.Process]:
+    for process in psutil.process_iter():
+        with suppress(OSError):
+            if os.getsid(process.pid) == leader:
+                yield process
+
+
+@pytest.mark.case("L2", "RFC 9293 3.6.1", decides="server")
+def test_restarts_on_the_same_port_at_once(start: Start) -> None:
+    """A server that was stopped under a live connection is followed by one on the same port."""
+    with start() as first:
+        # The server is the side that closes, so its end of the connection lingers in the system
+        # and keeps the port, unless the next server says that this is no matter.
+        with Connection(first) as connection:
+            connection.send(request(first))
+            Reader(connection).response()
+            first.terminate()
+            assert_exits(first, STOPS_WITHIN)
+        assert port_is_free(first.port), f"something still listens on {first.port}, wanted nothing"
+    with start(port=first.port, ready=False) as second:
+        try:
+            second.wait_until_ready()
+        except StackError as error:
+            raise WireError(f"the second server on the port: {error}") from None
+        status = exchange(second).status
+
+    assert status == 200, f"the second server on the port gave {status}, wanted 200"
+
+
+@pytest.mark.case("L3", "RFC 9112 9.6", decides="server")
+def test_sigterm_finishes_request_in_flight(start: Start) -> None:
+    """An answer that is due when SIGTERM comes is still given whole; then the server exits."""
+    with start() as running, poll_in_flight(running, delay=1) as connection:
+        running.terminate()
+        assert_is_second_token(Reader(connection).response())
+        assert_exits(running, STOPS_WITHIN)
+
+
+@contextmanager
+def poll_in_flight(running: Running, delay: float) -> Iterator[Connection]:
+    """Send a poll whose answer is due in `delay` seconds, and return when it is being served."""
+    with Connection(running) as connection:
+        connection.send(request(running, target=f"/poll?text=a+b&after=1&delay={delay:g}"))
+        # Whoever has answered a later connection has accepted this one; the rest is for a server
+        # with more than one process or thread, where that may not have read the request yet.
+        exchange(running)
+        time.sleep(0.2)
+        yield connection
+
+
+def assert_is_second_token(response: Response) -> None:
+    try:
+        answer = json.loads(response.body)
+    except ValueError:
+        answer = response.body
+    wanted = {"id": 2, "token": "b", "done": True}
+    assert (response.status, answer) == (200, wanted), (
+        f"the poll in flight got {response.status} {answer}, wanted 200 {wanted}"
+    )
+
+
+@pytest.mark.case("L3", "SPEC.md", decides="server")
+def test_stops_accepting_while_draining(start: Start) -> None:
+    """While a request in flight is being finished, new connections are not served."""
+    with start() as running, poll_in_flight(running, delay=2) as connection:
+        running.terminate()
+        # The signal takes a moment to arrive, so a connection right after it may be served.
+        while status_beside(running, connection) == 200:
+            if select.select([connection.socket], [], [], 0.02)[0]:
+                seen = connection.receive()
+                assert seen == b"", "new connections got 200 to the last answer, wanted no service"
+                break
+
+
+def status_beside(running: Running, in_flight: Connection) -> int | None:
+    """Return the status that a new connection gets while another waits, None where it gets none."""
+    with suppress(Closed, OSError), Connection(running) as connection:
+        connection.send(request(running, headers=[("Connection", "close")]))
+        sockets = [connection.socket, in_flight.socket]
+        if connection.socket in select.select(sockets, [], [], PATIENCE)[0]:
+            return Reader(connection).response().status
+    return None
+
+
+@pytest.mark.case("L4", "SPEC.md", decides="server")
+def test_sigterm_with_open_stream_exits(start: Start) -> None:
+    """An event stream that would go on for half a minute does not keep the server alive."""
+    with start() as running, open_stream(running, SILENT_STREAM):
+        running.terminate()
+
+        assert_exits(running, STOPS_WITHIN)
+
+
+@contextmanager
+def open_stream(address: Address, target: str, last: str | None = None) -> Iterator[Connection]:
+    """Open an event stream; return after its first event, or its head where it is resumed."""
+    headers = [] if last is None else [("Last-Event-ID", last)]
+    with Connection(address) as connection:
+        connection.send(request(address, target=target, headers=headers))
+        reader = Reader(connection)
+        status = reader.head().status
+        assert status == 200, f"GET {target} gave {status}, wanted a stream"
+        body = b""
+        chunks = reader.chunks()
+        while last is None and b"data:" not in body:
+            body += next(chunks, b"data: the end")
+        yield connection
+
+
+@pytest.mark.needs("websocket")
+@pytest.mark.case("L4", "RFC 6455 7.4.1", decides="server")
+def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> None:
+    """An open socket is closed with 1001 or 1012, and does not keep the server alive."""
+    with start() as running:
+        url = f"ws://{running.host}:{running.port}/ws"
+        with connect(url, proxy=None, compression=None, close_timeout=1) as websocket:
+            websocket.send("a")
+            websocket.recv(PATIENCE)
+            running.terminate()
+            begin = time.monotonic()
+            code = close_code(websocket)
+            assert code in (1001, 1012), f"the socket was closed with {code}, wanted 1001 or 1012"
+            assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
+
+
+def close_code(websocket: ClientConnection) -> int | str:
+    """Return the code of the server's Close frame, or in words what came instead."""
+    try:
+        return f"the message {websocket.recv(STOPS_WITHIN)!r}"
+    except TimeoutError:
+        return f"nothing within {STOPS_WITHIN:g} s"
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else "no Close frame"
+
+
+# What a client leaves behind
+
+
+@pytest.mark.case("L5", "CWE-772", decides="both")
+def test_thirty_aborted_streams_free_everything(process: Running) -> None:
+    """30 streams that are left after their first event, half by FIN and half by RST, are freed."""
+    finish_streams(process, 30)
+    before = at_rest(process)
+    with ExitStack() as exits:
+        streams = [exits.enter_context(open_stream(process, SILENT_STREAM)) for _ in range(30)]
+        for stream in streams[::2]:
+            stream.reset()
+    left = left_over(process, before, FREED_WITHIN)
+
+    assert left == {}, f"{FREED_WITHIN:g} s later {left} were left of 30 streams, wanted none"
+
+
+def finish_streams(address: Address, count: int) -> None:
+    """Read as many streams to their end: a pool of threads grows by what they need, and stays."""
+    with ExitStack() as exits:
+        streams = [exits.enter_context(Connection(address)) for _ in range(count)]
+        for stream in streams:
+            stream.send(request(address, target="/sse?text=a+b&delay=0.5"))
+        for stream in streams:
+            Reader(stream).response()
+
+
+@pytest.mark.case("L5", "CWE-772", decides="both")
+def test_silent_stream_left_is_freed(process: Running) -> None:
+    """A stream that is left while nothing is due on it is freed within three pings."""
+    within = 3 * PING_INTERVAL + 2  # for a busy machine
+    finish_streams(process, 8)
+    before = at_rest(process)
+    with ExitStack() as exits:
+        for last in (None, "1") * 4:
+            exits.enter_context(open_stream(process, SILENT_STREAM, last))
+    left = left_over(process, before, within)
+
+    assert left == {}, f"{within:g} s later {left} were left of 8 silent streams, wanted none"
+
+
+@pytest.mark.case("L5", "CWE-772", decides="server")
+def test_two_hundred_connections_leave_no_descriptors(process: Running) -> None:
+    """200 connections, left in every way a client can, leave no descriptor."""
+    for number in range(8):
+        come_and_go(process, number)
+    before = at_rest(process)
+    for number in range(200):
+        come_and_go(process, number)
+    left = left_over(process, before, FREED_WITHIN)
+
+    assert left == {}, f"{FREED_WITHIN:g} s later {left} were left of 200, wanted none"
+
+
+def come_and_go(address: Address, number: int) -> None:
+    """Leave a connection after an answer, before it, in the middle of a head, or at once."""
+    whole = request(address)
+    with Connection(address) as connection:
+        connection.send((whole, whole, whole[:30], b"")[number % 4])
+        if number % 4 == 0:
+            Reader(connection).response()
+        if number % 8 > 3:
+            connection.reset()
+
+
+def at_rest(running: Running) -> Census:
+    """Return what the server holds when it has noticed that all clients have gone."""
+    deadline = time.monotonic() + FREED_WITHIN
+    while (census := running.census()).sockets and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return census
+
+
+def left_over(running: Running, before: Census, within: float) -> dict[str, int]:
+    """Return what the server holds more than before, as soon as that is nothing or in the end."""
+    deadline = time.monotonic() + within
+    while True:
+        now = running.census()
+        more = {name: getattr(now, name) - getattr(before, name) for name in SPARE}
+        left = {name: count for name, count in more.items() if count > SPARE[name]}
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+@pytest.mark.case("L6", "SPEC.md", decides="both")
+def test_no_traceback_in_the_log(start: Start, stack: Stack) -> None:
+    """A run that saw valid traffic only prints no traceback."""
+    with start() as running:
+        see_valid_traffic(running)
+        if "websocket" not in stack.lacks:
+            url = f"ws://{running.host}:{running.port}/ws"
+            with connect(url, proxy=None, compression=None) as websocket:
+                websocket.send("a")
+                websocket.recv(PATIENCE)
+        at_rest(running)
+        running.terminate()
+        with suppress(TimeoutError):
+            running.wait(STOPS_WITHIN)
+        lines = running.output.splitlines()
+
+    traces = [line for line in lines if "Traceback" in line]
+    assert traces == [], f"the log holds {traces} and ends with {lines[-1]!r}, wanted no traceback"
+
+
+def see_valid_traffic(running: Running) -> None:
+    exchange(running)
+    exchange(running, "HEAD")
+    exchange(running, "POST", body=b"a=b")
+    exchange(running, target="/nowhere")
+    exchange(running, target="/poll?text=a+b&after=1&delay=0")
+    exchange(running, target="/poll?text=a&after=1")
+    exchange(running, target="/sse?text=a+b&delay=0")
+    exchange(running, target="/sse?text=a", headers=[("Last-Event-ID", "1")])
+    with open_stream(running, SILENT_STREAM):
+        pass
+    with open_stream(running, SILENT_STREAM) as stream:
+        stream.reset()
