@@ -50,9 +50,10 @@ def check(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """Show the recorded results, groups down, stacks across."""
+    """Show and draw the recorded results, groups down, stacks across."""
     sync(session, "requirements/conformance.txt")
-    session.run("python", "-m", "conformance.matrix", str(RECORDS), *session.posargs)
+    drawing = ("--picture", str(RECORDS.parent / "matrix.svg"))
+    session.run("python", "-m", "conformance.matrix", str(RECORDS), *drawing, *session.posargs)
 
 
 @nox.session

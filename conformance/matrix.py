@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +55,6 @@ def table(stacks: Sequence[Result]) -> Table:
             for result in stacks
         ]
         grid.add_row(group, *cells)
-    grid.add_row("seconds", *(Text(f"{result['seconds']:.0f}", "dim") for result in stacks))
     return grid
 
 
@@ -67,18 +68,30 @@ def failures(stacks: Sequence[Result]) -> list[str]:
     ]
 
 
+def picture(stacks: Sequence[Result]) -> str:
+    """Return the table as an SVG that needs nothing from the network."""
+    console = Console(record=True, width=24 + 12 * len(stacks), file=io.StringIO())
+    console.print(table(stacks), LEGEND, sep="\n\n")
+    drawn = console.export_svg(title="nox -s conformance")
+    return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the matrix of a folder of results, and draw it."""
     parser = argparse.ArgumentParser(prog="conformance.matrix")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--since", default="", help="leave out what was judged before (ISO date)")
+    parser.add_argument("--since", default="", help="print only what was judged since (ISO date)")
+    parser.add_argument("--picture", type=Path, help="draw the whole folder into this SVG file")
     options = parser.parse_args(arguments)
-    read = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
-    stacks = [result for result in read if result["date"] >= options.since]
-    if not stacks:
-        parser.exit(message="no complete run to show: run `nox -s conformance` without -k\n")
+    stacks = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
+    if options.picture and stacks:
+        options.picture.write_text(picture(stacks))
+    recent = [result for result in stacks if result["date"] >= options.since]
+    if not recent:
+        parser.exit(message="no whole run to show; a run with -k or --only is not recorded\n")
     console = Console()
-    console.print(table(stacks), LEGEND, sep="\n\n")
-    for line in failures(stacks):
+    console.print(table(recent), LEGEND, sep="\n\n")
+    for line in failures(recent):
         console.print(line, style="red", markup=False, highlight=False)
 
 
