@@ -1,6 +1,10 @@
 """Flask, with Flask-Sock for the WebSocket.
 
-Idiomatic here: one view a path, `abort` for errors, a generator as the body of a stream.
+Idiomatic here: one view a path, `abort` for errors, a generator as the body of a stream. What
+surprised: Flask-Sock accepts the handshake before the view runs, so the Origin is checked before
+the request; simple-websocket reads in a thread of its own, which wakes nobody when it refuses a
+long message and may still be answering Close when the view returns. As with any WSGI app, headers
+leave with the first piece of body, and only a failing write tells that a client left.
 """
 
 import os
@@ -10,16 +14,18 @@ from collections.abc import Iterator, Mapping
 
 from flask import Flask, Response, abort, request
 from flask.typing import ResponseReturnValue
-from flask_sock import Sock
-from simple_websocket import Server
+from flask_sock import Sock  # type: ignore[import-untyped]  # has no types
+from simple_websocket import Server  # type: ignore[import-untyped]  # has no types
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 PING_INTERVAL = float(os.environ.get("PING_INTERVAL", "15"))
 ALLOWED_ORIGINS = {o.strip() for o in os.environ.get("ALLOWED_ORIGINS", "").split(",")} - {""}
+MESSAGE_LIMIT = 1024 * 1024
 DEFAULT_TEXT = "Hello from Flask, one token at a time."
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 app = Flask(__name__)
-app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": 1024 * 1024}
+app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": MESSAGE_LIMIT}
 sock = Sock(app)
 
 
@@ -28,18 +34,37 @@ def hello() -> Response:
     return Response("Hello from Flask (WSGI)!", mimetype="text/plain")
 
 
-@sock.route("/ws")
+@sock.route("/ws")  # type: ignore[untyped-decorator]  # Flask-Sock has no types
 def echo(ws: Server) -> None:
-    while isinstance(message := ws.receive(), str):
-        ws.send(f"echo: {message}")
-    ws.close(1003)
+    try:
+        while ws.connected:
+            message = ws.receive(timeout=1)  # not woken when a message breaks max_message_size
+            if isinstance(message, bytes):
+                ws.close(1003)
+                break
+            if message is not None and len(message.encode()) > MESSAGE_LIMIT:
+                ws.close(1009)  # max_message_size counts characters
+                break
+            if message is not None:
+                ws.send(f"echo: {message}")
+    except (OSError, LocalProtocolError):
+        pass  # the client left before its answer
+    finally:
+        ws.thread.join(timeout=1)  # it answers Close, unless gunicorn closes the socket before
 
 
 @app.before_request
-def check_origin() -> None:
-    origin = request.headers.get("Origin")
-    if request.endpoint == "echo" and not origin_is_allowed(origin, request.headers.get("Host")):
-        abort(403)
+def check_handshake() -> None:
+    if request.endpoint == "echo":
+        if not origin_is_allowed(request.origin, request.headers.get("Host")):
+            abort(403)
+        if not re.fullmatch("[A-Za-z0-9+/]{22}==", request.headers.get("Sec-WebSocket-Key", "")):
+            abort(400, "Sec-WebSocket-Key is not 16 bytes in base64")
+
+
+@app.errorhandler(RemoteProtocolError)
+def bad_handshake(error: RemoteProtocolError) -> ResponseReturnValue:
+    return str(error), 400, {"sec-websocket-version": "13"}
 
 
 def origin_is_allowed(origin: str | None, host: str | None) -> bool:
