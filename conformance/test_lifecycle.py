@@ -7,15 +7,13 @@ import os
 import select
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from typing import Protocol
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 import pytest
-from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
 
-from conformance.conftest import PING_INTERVAL
+from conformance.conftest import PING_INTERVAL, Start
+from conformance.sockets import opened
 from conformance.wire import (
     PATIENCE,
     Address,
@@ -38,14 +36,6 @@ SPARE = {"sockets": 0, "descriptors": 5, "threads": 5}
 
 # Two tokens: the first comes at once, then nothing is due for 30 s.
 SILENT_STREAM = "/sse?text=a+b&delay=30"
-
-
-class Start(Protocol):
-    """The fixture that starts servers."""
-
-    def __call__(
-        self, *, port: int | None = None, ready: bool = True
-    ) -> AbstractContextManager[Running]: ...
 
 
 # Starting
@@ -103,24 +93,25 @@ def test_exit_leaves_no_child(start: Start) -> None:
         exchange(running)
         known = running.tree()
         running.terminate()
-        with suppress(TimeoutError):
+        with suppress(TimeoutError):  # whether it exits is another case
             running.wait(STOPS_WITHIN)
-        # A child may notice the end of its parent, rather than be waited for.
+        # A child may be one that notices the end of its parent.
         deadline = time.monotonic() + 1
-        while (left := alive(known, running)) and time.monotonic() < deadline:
+        while (left := living_children(running, known)) and time.monotonic() < deadline:
             time.sleep(0.02)
 
     assert left == [], f"after SIGTERM there still were {left}, wanted no process"
 
 
-def alive(known: Sequence[psutil.Process], running: Running) -> list[str]:
-    """Return the command lines of processes that live: known ones and others of the session."""
-    found = {*known, *session(running.process.pid)}
+def living_children(running: Running, known: Sequence[psutil.Process]) -> list[str]:
+    """Return the command lines of children that live: known ones, and others of the session."""
+    leader = running.process.pid
     lines = []
-    for process in found:
+    for process in {*known, *session(leader)}:
         # A zombie holds nothing: it waits for whoever adopted it to ask for its exit status.
         with suppress(psutil.NoSuchProcess):
-            if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            is_alive = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+            if is_alive and process.pid != leader:
                 lines.append(" ".join(process.cmdline()))
     return lines
 
@@ -238,26 +229,13 @@ def open_stream(address: Address, target: str, last: str | None = None) -> Itera
 @pytest.mark.case("L4", "RFC 6455 7.4.1", decides="server")
 def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> None:
     """An open socket is closed with 1001 or 1012, and does not keep the server alive."""
-    with start() as running:
-        url = f"ws://{running.host}:{running.port}/ws"
-        with connect(url, proxy=None, compression=None, close_timeout=1) as websocket:
-            websocket.send("a")
-            websocket.recv(PATIENCE)
-            running.terminate()
-            begin = time.monotonic()
-            code = close_code(websocket)
-            assert code in (1001, 1012), f"the socket was closed with {code}, wanted 1001 or 1012"
-            assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
-
-
-def close_code(websocket: ClientConnection) -> int | str:
-    """Return the code of the server's Close frame, or in words what came instead."""
-    try:
-        return f"the message {websocket.recv(STOPS_WITHIN)!r}"
-    except TimeoutError:
-        return f"nothing within {STOPS_WITHIN:g} s"
-    except ConnectionClosed as closed:
-        return closed.rcvd.code if closed.rcvd else "no Close frame"
+    with start() as running, opened(running) as socket:
+        socket.assert_echo("a")
+        begin = time.monotonic()
+        running.terminate()
+        code = socket.receive_close()
+        assert code in (1001, 1012), f"the socket was closed with {code}, wanted 1001 or 1012"
+        assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
 
 
 # What a client leaves behind
@@ -351,10 +329,8 @@ def test_no_traceback_in_the_log(start: Start, stack: Stack) -> None:
     with start() as running:
         see_valid_traffic(running)
         if "websocket" not in stack.lacks:
-            url = f"ws://{running.host}:{running.port}/ws"
-            with connect(url, proxy=None, compression=None) as websocket:
-                websocket.send("a")
-                websocket.recv(PATIENCE)
+            with opened(running) as socket:
+                socket.assert_echo("a")
         at_rest(running)
         running.terminate()
         with suppress(TimeoutError):
