@@ -1,0 +1,154 @@
+"""When events come: each when it is due, alone, and comments while none is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from conformance.conftest import PING_INTERVAL
+from conformance.event_stream import listen
+from conformance.wire import Address
+
+# A timer may fire a little early: one tick for each wait, and the clocks' difference once.
+TICK = 0.002
+CLOCKS = 0.02
+# Some apps greet with a comment. What comes later breaks a silence.
+GREETING_OVER = 0.5
+
+
+def least(waits: int, delay: float) -> float:
+    """Return the seconds that so many delays take at least."""
+    return waits * (delay - TICK) - CLOCKS
+
+
+@pytest.mark.case("E12", "SPEC.md", decides="both")
+def test_delay_is_waited(server: Address) -> None:
+    """The delay stands before each token but the first, and no more than the delay."""
+    with (
+        listen(server, text="a b c", delay=0.3) as short,
+        listen(server, text="a b", delay=2) as long,
+    ):
+        for waits in range(3):
+            short.next()
+            seconds = time.monotonic() - short.sent
+
+            assert seconds >= least(waits, 0.3), (
+                f"token {waits + 1} came {seconds:.3f} s in, wanted {waits * 0.3:.1f} s or later"
+            )
+        long.next()
+        long.next()
+        seconds = time.monotonic() - long.sent
+
+    assert least(1, 2) <= seconds < 3.9, f"with delay=2 token 2 came {seconds:.3f} s in, wanted 2 s"
+
+
+@pytest.mark.case("E12", "SPEC.md")
+def test_default_delay_is_waited(server: Address) -> None:
+    """Without a delay, 0.05 s stand between two tokens."""
+    with listen(server, text="a " * 21) as stream:
+        stream.events()
+        seconds = time.monotonic() - stream.sent
+
+    assert least(20, 0.05) <= seconds < 4, f"21 tokens took {seconds:.3f} s, wanted 1 s"
+
+
+@pytest.mark.case("E12", "SPEC.md")
+def test_resume_waits_before_its_first_event(server: Address) -> None:
+    """On a resume the delay stands before the first event too."""
+    with listen(server, text="a b c", delay=0.3, last_event_id=1) as stream:
+        for waits in (1, 2):
+            stream.next()
+            seconds = time.monotonic() - stream.sent
+
+            assert seconds >= least(waits, 0.3), (
+                f"event {waits} came {seconds:.3f} s in, wanted {waits * 0.3:.1f} s or later"
+            )
+
+
+@pytest.mark.case("E12", "SPEC.md", decides="both")
+def test_headers_come_before_first_event_is_due(server: Address) -> None:
+    """A client learns at once that its stream is open, though its first event is 30 s away."""
+    with listen(server, text="a b", delay=30, last_event_id=1) as stream:
+        seen = stream.head.status
+
+    assert seen == 200, f"a resume gave {seen}, wanted 200"
+
+
+@pytest.mark.case("E12", "SPEC.md", decides="both")
+def test_first_event_does_not_wait_for_second(server: Address) -> None:
+    """The first event is there though the second is 30 s away."""
+    with listen(server, text="a b", delay=30) as stream:
+        first = stream.next()
+
+    assert first.data == "a ", f"the first event held {first.data!r}, wanted 'a '"
+
+
+@pytest.mark.case("E12", "SPEC.md", decides="both")
+def test_each_event_arrives_alone(server: Address) -> None:
+    """When an event is there, the next one, due half a second later, is not."""
+    with listen(server, text="a b c", delay=0.5) as stream:
+        for number in (1, 2):
+            stream.next()
+            behind = stream.at_hand()
+
+            assert behind == [], f"with event {number} came {behind}, wanted it alone"
+
+
+@pytest.mark.case("E14", "WHATWG HTML 9.2.7", decides="both")
+def test_ping_breaks_silence(server: Address) -> None:
+    """In a silence a comment comes within 15 s, before the first event and after it."""
+    with (
+        listen(server, text="a b", delay=30, last_event_id=1) as resumed,
+        listen(server, text="a b", delay=30) as begun,
+    ):
+        begun.next()
+        for stream in (resumed, begun):
+            stream.read_until(begun.sent + GREETING_OVER)
+        comments = [stream.comment(within=16) for stream in (resumed, begun)]
+
+    assert len(comments) == 2, f"saw the comments {comments}, wanted two"
+
+
+@pytest.mark.case("E15", "SPEC.md", level="should")
+def test_ping_interval_is_configurable(server: Address) -> None:
+    """PING_INTERVAL says after how many seconds of silence a comment comes."""
+    with listen(server, text="a b", delay=30, last_event_id=1) as stream:
+        stream.read_until(stream.sent + GREETING_OVER)
+        stream.comment()
+        stream.comment()
+        seconds = time.monotonic() - stream.sent
+
+    assert PING_INTERVAL <= seconds <= 3.5 * PING_INTERVAL, (
+        f"two pings took {seconds:.3f} s, wanted one every {PING_INTERVAL} s"
+    )
+
+
+@pytest.mark.case("E14", "WHATWG HTML 9.2.6")
+def test_ping_is_a_comment_and_harmless(server: Address) -> None:
+    """Pings change no event, put none off the clock, and are nothing but comments."""
+    delay = 2.2 * PING_INTERVAL
+    with listen(server, text="a b", delay=delay) as stream:
+        first, second = stream.next(), stream.next()
+        seconds = time.monotonic() - stream.sent
+        done = stream.next()
+
+    seen = [(event.id, event.name, event.data) for event in (first, second, done)]
+    assert seen == [("1", "token", "a "), ("2", "token", "b"), (None, "done", "2")], (
+        f"with pings in between came {seen}, wanted two tokens and done"
+    )
+    stray = [field for field in stream.reader.stray if field[0] != "retry"]
+    assert stray == [], f"saw {stray} in no event, wanted nothing but comments"
+    assert least(1, delay) <= seconds < 2 * delay, (
+        f"token 2 came {seconds:.3f} s in, wanted {delay:g} s"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.case("E17", "SPEC.md", decides="both")
+def test_stream_lives_past_65_seconds(server: Address) -> None:
+    """No time-out of the framework or the server ends a stream that is still at work."""
+    with listen(server, text="a b c", delay=33) as stream:
+        seen = [event.data for event in stream.events(within=90)]
+
+    assert seen == ["a ", "b ", "c", "3"], f"saw {seen}, wanted three tokens and done"
