@@ -62,7 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--title", help="with --command or --url: the title in its greeting")
     add("--interface", choices=stacks.INTERFACES, help="with --command or --url")
     add("--lacks", action="append", default=[], choices=stacks.CAPABILITIES)
-    add("--only", choices=results.GROUPS, help="judge one group")
+    add("--only", action="append", choices=results.GROUPS, help="judge one group")
     add("--slow", action="store_true", help="also judge what takes over a minute")
     add("--results", type=Path, help="write every outcome to this JSON file, or into this folder")
 
@@ -241,7 +241,7 @@ def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
     group = _case_id(item).partition("/")[0]
     missing = item.get_closest_marker("lacking")
     return (
-        (option.only in (None, group))
+        (not option.only or group in option.only)
         and (option.slow or not item.get_closest_marker("slow"))
         and (missing is None or missing.args[0] in stack.lacks)
     )

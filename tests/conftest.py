@@ -11,6 +11,12 @@ from tests.mutants import all_mutants
 MUTANT_TEST = "test_mutant_fails_what_it_names["
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--whole", action="store_true", help="judge each mutant by all groups, not only by its own"
+    )
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     caught = {
         report.nodeid.partition(MUTANT_TEST)[2].removesuffix("]")

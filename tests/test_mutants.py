@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from conformance import cases, results
 from conformance.results import Level, Outcome
-from tests.mutants import SOURCES, Mutant, all_mutants
+from tests.mutants import ROOT, SOURCES, Mutant, all_mutants
 
 MUTANTS = all_mutants()
 TITLE = ("--title", "ASGI", "--interface", "ASGI")
@@ -21,27 +21,22 @@ NOT_KILLED = (Outcome.PASSED, Outcome.LACKS, Outcome.OBSERVED)
 
 
 def judge(folder: Path, mutant: Mutant | None, options: Sequence[str] = ()) -> results.Result:
-    """Run the whole suite against the reference with one mutant, or none, in it."""
+    """Run the suite, in this process, against the reference with one mutant or none in it."""
     for file in SOURCES:
         text = mutant.source(file) if mutant else SOURCES[file].read_text()
         (folder / file).write_text(text)
     command = f"{sys.executable} {folder / 'server.py'} --host {{host}} --port {{port}}"
     record = folder / "result.json"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-c", "pyproject.toml", "conformance", "--quiet"),
-            *("--numprocesses", "4", "--dist", "worksteal", "--tb", "no"),
-            *("--command", command, *TITLE, "--results", str(record), *options),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert record.exists(), f"the suite did not run to its end:\n{done.stdout}{done.stderr}"
+    suite = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "conformance"), "--tb=no", "-q")
+    with contextlib.chdir(folder):  # where the server looks for app.py
+        exit_status = pytest.main(
+            [*suite, "--command", command, *TITLE, "--results", str(record), *options]
+        )
+    assert record.exists(), f"the suite did not run to its end: {exit_status!r}"
     result = results.read(record)
     reds = [n for n, c in result["cases"].items() if results.is_red(c["outcome"], c["level"])]
 
-    assert (done.returncode == 0) == (reds == []), f"exit {done.returncode}, red: {reds}"
+    assert (exit_status == pytest.ExitCode.OK) == (reds == []), f"{exit_status!r}, red: {reds}"
     return result
 
 
@@ -60,9 +55,12 @@ def test_the_reference_fails_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in MUTANTS])
-def test_mutant_fails_what_it_names(mutant: Mutant, tmp_path: Path) -> None:
-    """A mutant fails exactly the cases that it names."""
-    seen = killed(judge(tmp_path, mutant, mutant.options))
+def test_mutant_fails_what_it_names(
+    mutant: Mutant, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    """A mutant fails exactly the cases that it names, in the groups that it names any of."""
+    groups = [] if pytestconfig.option.whole else [f"--only={group}" for group in mutant.groups]
+    seen = killed(judge(tmp_path, mutant, [*mutant.options, *groups]))
 
     assert list(seen) == sorted(mutant.fails), f"{mutant.sentence}\n{json.dumps(seen, indent=1)}"
 
