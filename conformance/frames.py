@@ -117,18 +117,6 @@ class Frame:
         return f"{self.opcode.name} {tail(self.payload, 40)}"
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a connection ended. `code` is None when no Close frame came before its end."""
-
-    frames: tuple[Frame, ...]
-    code: int | None
-
-    def __str__(self) -> str:
-        last = "an end without Close" if self.code is None else f"Close {self.code}"
-        return ", ".join([*map(str, self.frames), last])
-
-
 class WebSocket:
     """One WebSocket, open. Pings of the server are answered and not shown."""
 
@@ -190,42 +178,37 @@ class WebSocket:
         self.send(text(message))
         return self.message()
 
-    def ending(self, within: float = PATIENCE) -> Ending:
-        """Read to the end of the connection; answer the server's Close, as a client has to."""
-        deadline = time.monotonic() + within
-        frames: list[Frame] = []
+    def ending(self, after: str) -> int | None:
+        """Read to the end; return the code of the server's Close, None where the end came without.
+
+        Close is answered, as a client has to. Raises where a message or a pong comes first, or no
+        end; `after` says in the message what was sent.
+        """
+        deadline = time.monotonic() + PATIENCE
         try:
-            while (frame := self.frame(deadline - time.monotonic())).opcode is not Opcode.CLOSE:
-                frames.append(frame)
+            frame = self.frame(deadline - time.monotonic())
+            if frame.opcode is not Opcode.CLOSE:
+                raise BadFrame(f"{after} gave {frame}, wanted Close or the end of the connection")
             with suppress(Closed):
                 self.send(_answer_to(frame))
-            behind = self.decoder.buffer.buffer + self.connection.receive_to_end(
-                deadline - time.monotonic()
-            )
+            behind = self.connection.receive_to_end(deadline - time.monotonic())
+        except Closed:
+            return None
         except Silence:
             seen = tail(self.connection.received)
-            raise Silence(
-                f"open after {within:g} s, wanted its end; all that came: {seen}"
-            ) from None
-        except Closed:
-            return Ending(tuple(frames), None)
-        if behind:
-            raise BadFrame(f"behind Close came {tail(bytes(behind))}, wanted the end")
-        return Ending(tuple(frames), close_code(frame))
+            raise Silence(f"{after} left the connection open, wanted its end; saw {seen}") from None
+        if behind := bytes(self.decoder.buffer.buffer) + behind:
+            raise BadFrame(f"{after} gave {tail(behind)} behind Close, wanted the end")
+        return close_code(frame)
 
-    def assert_fails(self, what: str) -> None:
+    def assert_fails(self, after: str) -> None:
         """Raise unless the server ends the connection without an answer to what was sent.
 
         RFC 6455 section 7.1.7 leaves open whether it says why, so any code will do but 1000, which
         means that all went well.
         """
-        try:
-            ending = self.ending()
-        except Silence as error:
-            raise Silence(f"{what} left the connection {error}") from None
-        assert not ending.frames and ending.code != 1000, (
-            f"{what} gave {ending}, wanted the connection to fail"
-        )
+        code = self.ending(after)
+        assert code != 1000, f"{after} gave Close 1000, wanted the connection to fail"
 
     def _frame(self, deadline: float) -> Frame:
         parts: list[DecodedFrame] = []

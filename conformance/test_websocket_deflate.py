@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -12,7 +12,7 @@ from websockets.headers import build_extension, parse_extension
 from wsproto.extensions import PerMessageDeflate
 from wsproto.frame_protocol import Opcode
 
-from conformance.frames import RSV1, WebSocket, connect, frame, with_field
+from conformance.frames import RSV1, RSV2, WebSocket, connect, frame, more, text, with_field
 from conformance.memory import MIB, growth
 from conformance.sockets import LIMIT
 from conformance.wire import Address, WireError, exchange
@@ -21,6 +21,7 @@ from stacks import Running
 pytestmark = pytest.mark.needs("websocket")
 
 FIELD = "Sec-WebSocket-Extensions"
+HELLO = b"\xf2\x48\xcd\xc9\xc9\x07\x00"  # RFC 7692 section 7.2.3.1: "Hello", compressed
 SYNC = b"\0\0\xff\xff"  # what ends a flushed block, and is left out at a message's end
 
 BARE = Offer(client_max_window_bits=None)
@@ -49,11 +50,12 @@ class Deflating:
     def _compressor(self) -> zlib._Compress:
         return zlib.compressobj(wbits=-self._bits)
 
-    def deflated(self, *pieces: str) -> list[bytes]:
+    def deflated(self, *pieces: str | bytes) -> list[bytes]:
         """Return a compressed message in as many frames as there are pieces."""
         payloads = []
         for piece in pieces:
-            data = self._deflate.compress(piece.encode())
+            content = piece.encode() if isinstance(piece, str) else piece
+            data = self._deflate.compress(content)
             payloads.append(data + self._deflate.flush(zlib.Z_SYNC_FLUSH))
         payloads[-1] = payloads[-1].removesuffix(SYNC)
         if not self._keeps_context:
@@ -112,15 +114,51 @@ def assert_round_trips(deflating: Deflating) -> None:
     for message in ("hello", "hello", "", "é😀", numbers, numbers[:70_000], "x" * LIMIT):
         socket.send(*deflating.deflated(message))
         assert_same(socket.message(), message)
-    pieces = ("in ", "", "pieces, ", numbers)
-    first, *others = deflating.deflated(*pieces)
-    socket.send(first, frame(Opcode.PING, b"not compressed"), *others)
-    pong = socket.frame()
+    socket.send(*deflating.deflated("in ", "", "pieces, ", numbers))
+    assert_same(socket.message(), "in pieces, " + numbers)
 
-    assert (pong.opcode, pong.payload) == (Opcode.PONG, b"not compressed"), (
-        f"a ping in a compressed message gave {pong}, wanted its pong"
-    )
-    assert_same(socket.message(), "".join(pieces))
+
+@pytest.mark.case("W31", "RFC 6455 5.4, RFC 7692 6", decides="server")
+def test_ping_between_deflated_fragments(server: Address) -> None:
+    """A ping within a compressed message is answered, and the message inflates all the same."""
+    with offering(server, OF_A_BROWSER) as (socket, deflating):
+        if deflating is None:
+            frames = [text("two ", fin=False), more(b"halves", fin=True)]
+        else:
+            frames = deflating.deflated("two ", "halves")
+        socket.send(frames[0], frame(Opcode.PING, b"not compressed"), frames[1])
+        pong = socket.frame()
+
+        assert (pong.opcode, pong.payload) == (Opcode.PONG, b"not compressed"), (
+            f"a ping in a compressed message gave {pong}, wanted its pong"
+        )
+        assert_same(socket.message(), "two halves")
+
+
+@pytest.mark.case("W31", "RFC 6455 8.1, RFC 7692 6", decides="server")
+def test_deflate_misuse_fails(server: Address) -> None:
+    """What is marked as compressed but must not or cannot be fails the connection."""
+    for what, make in MISUSES.items():
+        with offering(server, OF_A_BROWSER) as (socket, deflating):
+            frames = framed([HELLO]) if deflating is None else make(deflating)
+            socket.send(*frames)
+            socket.assert_fails(what if deflating else "a compressed message, unasked")
+
+
+MISUSES: dict[str, Callable[[Deflating], list[bytes]]] = {
+    "a compressed ping": lambda _: [frame(Opcode.PING, HELLO, rsv=RSV1)],
+    "RSV1 on a last fragment": lambda deflating: [
+        deflating.deflated("two ", "halves")[0],
+        frame(Opcode.CONTINUATION, HELLO, rsv=RSV1),
+    ],
+    "RSV1 on the last fragment of a plain message": lambda _: [
+        text("two ", fin=False),
+        frame(Opcode.CONTINUATION, HELLO, rsv=RSV1),
+    ],
+    "RSV2 on a compressed message": lambda _: [frame(Opcode.TEXT, HELLO, rsv=RSV1 | RSV2)],
+    "a block of no known type": lambda _: framed([b"\xff" * 10]),
+    "compressed text that is not UTF-8": lambda deflating: deflating.deflated(b"gar\xe7on"),
+}
 
 
 @pytest.mark.case("W32", "RFC 6455 10.4 and 5.2, OWASP ASVS 5.0 4.4.2", decides="server")
@@ -135,7 +173,7 @@ def test_inflated_message_over_1_mib_fails(server: Address) -> None:
     ):
         with offering(server, OF_A_BROWSER) as (socket, deflating):
             if deflating is None:
-                socket.send(*framed([b"\xca\x48\xcd\xc9\xc9\x07\x00"]))  # RFC 7692 7.2.3.1
+                socket.send(*framed([HELLO]))
             else:
                 socket.send(*deflating.deflated(*pieces))
             size = sum(len(piece.encode()) for piece in pieces)
