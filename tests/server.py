@@ -39,7 +39,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 type App = Callable[[dict[str, Any], Receive, Send], Coroutine[Any, Any, None]]
 
-CHUNK = 16_384
+CHUNK = 16_384  # small: compressed frames can hold a thousand times as much
 REQUEST_LINE_LIMIT = 16_384  # twice what RFC 9112 section 3 asks for
 HEAD_LIMIT = 65_536
 UNREAD_LIMIT = 1 << 20  # of a body that the app left; beyond it the connection is closed
@@ -198,7 +198,8 @@ def values(request: h11.Request, name: bytes) -> list[bytes]:
 
 def members(request: h11.Request, name: bytes) -> list[str]:
     """Return the members of a list field."""
-    return [m.strip().decode("latin-1") for v in values(request, name) for m in v.split(b",")]
+    lists = b",".join(values(request, name)).decode("latin-1").split(",")
+    return [member.strip() for member in lists if member.strip()]
 
 
 def scope(client: Client, request: h11.Request, kind: str, scheme: str) -> dict[str, Any]:
@@ -234,8 +235,9 @@ class Exchange:
 
     async def run(self) -> bool:
         """Have the app answer; return whether the connection can carry another request."""
-        self.http.receive_data(self.client.buffer)
-        self.client.buffer = b""
+        if self.client.buffer:  # to h11, b"" is the end of the stream
+            self.http.receive_data(self.client.buffer)
+            self.client.buffer = b""
         try:
             await self.client.app(self.scope, self.receive, self.send)
         except Exception:  # noqa: BLE001  # an app raises anything
@@ -496,7 +498,6 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     """Tell the app when serving starts and ends; one that returns or raises does not care."""
     inbox: asyncio.Queue[Message] = asyncio.Queue()
     replies: asyncio.Queue[Message] = asyncio.Queue()
-
     running = asyncio.create_task(app({"type": "lifespan"}, inbox.get, replies.put))
     for event in ("startup", "shutdown"):
         inbox.put_nowait({"type": f"lifespan.{event}"})
