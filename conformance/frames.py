@@ -35,7 +35,8 @@ from conformance.wire import (
 )
 
 RSV1, RSV2, RSV3 = 0b100, 0b010, 0b001
-NO_CODE = 1005  # how RFC 6455 section 7.1.5 calls a Close frame without a code
+# What RFC 6455 section 7.1.5 calls a Close frame without a code, and an end without a Close frame.
+NO_CODE, NO_CLOSE = 1005, 1006
 
 type Fields = tuple[tuple[str, str], ...]
 
@@ -178,8 +179,8 @@ class WebSocket:
         self.send(text(message))
         return self.message()
 
-    def ending(self, after: str) -> int | None:
-        """Read to the end; return the code of the server's Close, None where the end came without.
+    def ending(self, after: str) -> int:
+        """Read to the end; return the code of the server's Close, or why there is none.
 
         Close is answered, as a client has to. Raises where a message or a pong comes first, or no
         end; `after` says in the message what was sent.
@@ -193,7 +194,7 @@ class WebSocket:
                 self.send(_answer_to(frame))
             behind = self.connection.receive_to_end(deadline - time.monotonic())
         except Closed:
-            return None
+            return NO_CLOSE
         except Silence:
             seen = tail(self.connection.received)
             raise Silence(f"{after} left the connection open, wanted its end; saw {seen}") from None

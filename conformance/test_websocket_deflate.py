@@ -40,8 +40,10 @@ class Deflating:
             raise WireError(f"{FIELD} is {agreed!r}, wanted {offer.name} alone")
         terms = offer.process_response_params(parameters, [])
         self.socket = socket
-        # A decoder with the largest window reads what was compressed with any.
-        inflate = PerMessageDeflate(server_no_context_takeover=terms.remote_no_context_takeover)
+        inflate = PerMessageDeflate(
+            server_no_context_takeover=terms.remote_no_context_takeover,
+            server_max_window_bits=max(terms.remote_max_window_bits, 9),  # zlib has no 8
+        )
         socket.decoder.extensions.append(inflate)
         self._keeps_context = not terms.local_no_context_takeover
         self._bits = terms.local_max_window_bits

@@ -40,6 +40,9 @@ def speak_too_early(server: Address) -> str:
         try:
             response = reader.head()
             if response.status != 101:
+                assert 400 <= response.status < 500, (
+                    f"a handshake with a frame behind it gave {response.status}, wanted 101 or 4xx"
+                )
                 return f"refused with {response.status}"
             echo = WebSocket(connection, response, reader.rest).echo("late")
         except Closed:
