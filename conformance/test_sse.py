@@ -19,18 +19,11 @@ from conformance.tokens import (
     target,
     tokenize,
 )
-from conformance.wire import Address, Closed, Connection, Headers, Reader, exchange, request
+from conformance.wire import Address, Closed, Connection, Reader, exchange, request, status
 from stacks import Stack
 
 # Spellings of Last-Event-ID that the contract leaves open.
 ODD_IDS = ("+1", "01", "1e0", "0x1", "1_0", "²", "٣".encode().decode("latin-1"), "9" * 5000)
-
-
-def status(server: Address, path: str, headers: Headers = ()) -> int:
-    """Return the status of a GET, and leave before any body comes."""
-    with Connection(server) as connection:
-        connection.send(request(server, target=path, headers=headers))
-        return Reader(connection).head().status
 
 
 @pytest.mark.case("E1", "WHATWG HTML 9.2.3")

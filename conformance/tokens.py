@@ -35,8 +35,12 @@ _TRAPS = (
     *("\U0001f600", "\U0010ffff", "\u202e", "</script>", "{", "}"),
 )
 TEXTS = st.lists(
-    st.one_of(st.sampled_from(_TRAPS), st.characters(exclude_categories=["Cs"])), max_size=20
+    st.one_of(st.sampled_from(_TRAPS), st.characters(exclude_categories=["Cs"])),
+    min_size=1,
+    max_size=20,
 ).map("".join)
+# All traps at once, each behind a letter: what the examples happen to hold decides nothing.
+TRAPS = "a" + "a".join(_TRAPS)
 
 
 def tokenize(text: str) -> list[str]:

@@ -256,6 +256,13 @@ def exchange(
         return Reader(connection).response(method, within)
 
 
+def status(address: Address, target: str = "/", headers: Headers = ()) -> int:
+    """Return the status of a GET, and leave before its body has come."""
+    with Connection(address) as connection:
+        connection.send(request(address, "GET", target, headers))
+        return Reader(connection).head().status
+
+
 def tail(data: bytes, limit: int = 200) -> str:
     """Return the end of `data` as a message shows it."""
     shown = data[-limit:]
