@@ -14,6 +14,7 @@ GREETED = frozenset(
         "hello/query_changes_nothing",
         "hello/requests_leave_no_state",
         "hello/unread_body_does_not_desync",
+        "websocket/hello_works_while_sockets_are_open",
     }
 )
 GREETING = '"Hello from ASGI (ASGI)!"'
@@ -29,6 +30,9 @@ NOT_FOUND = """\
 PARSE = "    http.receive_data(head)\n"
 START = """\
             await self.transmit(h11.Response(status_code=message["status"], headers=headers))
+"""
+KEEP_ALIVE = """\
+            if self.client.stopping or self.http.they_are_waiting_for_100_continue:
 """
 DATE = 'headers.append((b"date", formatdate(usegmt=True).encode()))'
 
@@ -156,7 +160,7 @@ APP = [
         "An unknown path is told so in the text alone.",
         'respond(scope, send, 404, "Not Found")',
         'respond(scope, send, 200, "Not Found")',
-        frozenset({"hello/unknown_path_is_404"}),
+        frozenset({"hello/unknown_path_is_404", "security/trace_and_connect_are_not_2xx"}),
     ),
     Mutant(
         "index_html_is_the_greeting",
@@ -280,11 +284,12 @@ SERVER = [
         "The app's Content-Length is sent beside the server's own Transfer-Encoding.",
         START,
         """\
-            whole = dict(headers)
-            length = whole.pop(b"content-length", None)
-            head = self.http.send(h11.Response(status_code=message["status"], headers=[*whole.items()]))
+            fields = dict(headers)
+            length = fields.pop(b"content-length", None)
+            headers = [*fields.items()]
+            head = self.http.send(h11.Response(status_code=message["status"], headers=headers))
             if length is not None:
-                head = head.replace(b"\\r\\n\\r\\n", b"\\r\\ncontent-length: " + length + b"\\r\\n\\r\\n")
+                head = head[:-2] + b"content-length: " + length + b"\\r\\n\\r\\n"
             await self.client.write(head)
 """,
         frozenset({"hello/content_length_equals_body"}),
@@ -306,7 +311,7 @@ SERVER = [
         "HEAD is answered as if it were GET.",
         PARSE,
         '    http.receive_data(re.sub(rb"^HEAD ", b"GET ", head))\n',
-        frozenset({"hello/head_matches_get_without_body"}),
+        frozenset({"hello/head_matches_get_without_body", "sse/head_has_no_body_and_ends"}),
         file="server.py",
     ),
     Mutant(
@@ -323,11 +328,11 @@ SERVER = [
     ),
     Mutant(
         "empty_query_is_part_of_the_path",
-        "A `?` with nothing behind it stays in the path.",
+        "A `?` with nothing behind it is another path.",
         '    path, _, query = target.partition(b"?")\n',
         """\
     path, _, query = target.partition(b"?")
-    path = path if query else target
+    path = target if target == b"/?" else path
 """,
         frozenset({"hello/query_changes_nothing"}),
         file="server.py",
@@ -337,26 +342,30 @@ SERVER = [
         "The 41st connection is closed at once.",
         "        if stopping.is_set():\n",
         "        if stopping.is_set() or len(clients) == 40:\n",
-        frozenset({"hello/parallel_requests_all_exact"}),
+        frozenset(
+            {
+                "hello/parallel_requests_all_exact",
+                "security/sixty_half_open_requests_starve_nobody",
+                "websocket/no_cross_talk",
+            }
+        ),
         file="server.py",
     ),
     Mutant(
         "connection_closes_behind_every_response",
-        "No connection carries a second request.",
-        "        return self.http.our_state is h11.DONE and await self.drop_unread_body()\n",
-        "        return False\n",
+        "No connection carries a second request, as in HTTP/1.0.",
+        KEEP_ALIVE,
+        "            if True:\n",
         frozenset({"hello/connection_is_reused", "hello/pipelined_pair_in_order"}),
         file="server.py",
     ),
     Mutant(
         "connection_closes_behind_nine_responses",
-        "A connection carries nine requests and says nothing before it ends.",
-        "        return self.http.our_state is h11.DONE and await self.drop_unread_body()\n",
+        "No connection carries a tenth request.",
+        KEEP_ALIVE,
         """\
-        self.client.served = getattr(self.client, "served", 0) + 1
-        if self.client.served == 9:
-            return False
-        return self.http.our_state is h11.DONE and await self.drop_unread_body()
+            self.client.served = getattr(self.client, "served", 0) + 1
+            if self.client.served == 9 or self.client.stopping:
 """,
         frozenset({"hello/connection_is_reused"}),
         file="server.py",
