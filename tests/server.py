@@ -256,10 +256,9 @@ class Exchange:
             if self.http.they_are_waiting_for_100_continue:
                 await self.transmit(h11.InformationalResponse(status_code=100, headers=[]))
             with suppress(h11.RemoteProtocolError):
-                event = await self.next_event()
-                more = isinstance(event, h11.Data)
-                data = bytes(event.data) if isinstance(event, h11.Data) else b""
-                return {"type": "http.request", "body": data, "more_body": more}
+                data = await self.next_piece()
+                more = data is not None
+                return {"type": "http.request", "body": data or b"", "more_body": more}
         while not self.ended and self.http.their_state is not h11.ERROR:
             if not (data := await self.client.read()):
                 break
@@ -268,11 +267,11 @@ class Exchange:
                 await self.client.writer.wait_closed()
         return {"type": "http.disconnect"}
 
-    async def next_event(self) -> object:
-        """Return the next piece of the request's body, or its end."""
+    async def next_piece(self) -> bytes | None:
+        """Return the next piece of the request's body, None for its end."""
         while (event := self.http.next_event()) is h11.NEED_DATA:
             self.http.receive_data(await self.client.read())
-        return event
+        return bytes(event.data) if isinstance(event, h11.Data) else None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -302,8 +301,8 @@ class Exchange:
         unread = 0
         with suppress(h11.RemoteProtocolError, TimeoutError):
             async with asyncio.timeout(HEAD_WITHIN):
-                while isinstance(event := await self.next_event(), h11.Data):
-                    unread += len(event.data)
+                while self.http.their_state is h11.SEND_BODY:
+                    unread += len(await self.next_piece() or b"")
                     if unread > UNREAD_LIMIT:
                         return False
             self.client.buffer = self.http.trailing_data[0] + self.client.buffer
