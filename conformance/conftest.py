@@ -91,7 +91,7 @@ def _chosen_stack(option: Any) -> stacks.Stack:
         raise pytest.UsageError("name what to judge: one of --app, --command and --url")
     if option.app:
         folder = Path(option.app)
-        is_name = option.app in stacks.app_names() or len(folder.parts) == 1
+        is_name = option.app in stacks.app_names() or not folder.is_dir()
         return stacks.find(option.app if is_name else folder, option.server)
     for name in ("title", "interface"):
         if not getattr(option, name):

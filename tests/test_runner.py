@@ -54,7 +54,8 @@ def copy(tmp_path: Path) -> Iterator[Path]:
     [
         pytest.param((), "name what to judge: one of --app, --command and --url", id="nothing"),
         pytest.param(("--app", "bottle"), "no app 'bottle'; known: air, asgi", id="app"),
-        pytest.param(("--app", "no/such"), "no/such has no pyproject.toml", id="folder"),
+        pytest.param(("--app", "no/such"), "no app 'no/such'; known: air, asgi", id="folder"),
+        pytest.param(("--app", "tests"), "tests has no pyproject.toml", id="manifest"),
         pytest.param(("--app", "asgi", "--server", "x"), "no server 'x'; known: ", id="server"),
         pytest.param(("--command", "x {port}"), "--command needs --title", id="title"),
         pytest.param(
