@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import psutil
 import pytest
 
+from conformance import frames
 from conformance.conftest import PING_INTERVAL, Start
 from conformance.sockets import opened
 from conformance.wire import (
@@ -147,23 +148,26 @@ def test_restarts_on_the_same_port_at_once(start: Start) -> None:
 
 @pytest.mark.case("L3", "RFC 9112 9.6", decides="server")
 def test_sigterm_finishes_request_in_flight(start: Start) -> None:
-    """An answer that is due when SIGTERM comes is still given whole; then the server exits."""
-    with start() as running, poll_in_flight(running, delay=1) as connection:
+    """Answers that are due when SIGTERM comes are still given whole; then the server exits."""
+    with start() as running, polls_in_flight(running, 1, 0.6) as connections:
         running.terminate()
-        assert_is_second_token(Reader(connection).response())
+        for connection in connections:
+            assert_is_second_token(Reader(connection).response())
         assert_exits(running, STOPS_WITHIN)
 
 
 @contextmanager
-def poll_in_flight(running: Running, delay: float) -> Iterator[Connection]:
-    """Send a poll whose answer is due in `delay` seconds, and return when it is being served."""
-    with Connection(running) as connection:
-        connection.send(request(running, target=f"/poll?text=a+b&after=1&delay={delay:g}"))
-        # Whoever has answered a later connection has accepted this one; the rest is for a server
-        # with more than one process or thread, where that may not have read the request yet.
+def polls_in_flight(running: Running, *delays: float) -> Iterator[list[Connection]]:
+    """Send polls whose answers are due in `delays` seconds; return when they are being served."""
+    with ExitStack() as exits:
+        connections = [exits.enter_context(Connection(running)) for _ in delays]
+        for connection, delay in zip(connections, delays, strict=True):
+            connection.send(request(running, target=f"/poll?text=a+b&after=1&delay={delay:g}"))
+        # Whoever has answered a later connection has accepted these; the rest is for a server with
+        # more than one process or thread, where those may not have read the requests yet.
         exchange(running)
         time.sleep(0.2)
-        yield connection
+        yield connections
 
 
 def assert_is_second_token(response: Response) -> None:
@@ -181,7 +185,7 @@ def assert_is_second_token(response: Response) -> None:
 def test_stops_accepting_while_draining(start: Start) -> None:
     """While a request in flight is being finished, new connections are not served."""
     statuses = []
-    with start() as running, poll_in_flight(running, delay=2) as connection:
+    with start() as running, polls_in_flight(running, 2) as [connection]:
         running.terminate()
         # The signal takes a moment to arrive, so it is the tries just before the answer that count.
         while not select.select([connection.socket], [], [], 0.1)[0]:
@@ -238,6 +242,16 @@ def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> N
         assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
 
 
+@pytest.mark.needs("websocket")
+@pytest.mark.case("L4", "RFC 6455 7.1.1", level="should", decides="server")
+def test_sigterm_with_deaf_socket_exits(start: Start) -> None:
+    """A client that never answers the Close frame does not keep the server alive."""
+    with start() as running, frames.connect(running):
+        running.terminate()
+
+        assert_exits(running, STOPS_WITHIN)
+
+
 # What a client leaves behind
 
 
@@ -284,7 +298,7 @@ def test_silent_stream_left_is_freed(process: Running) -> None:
 @pytest.mark.case("L5", "CWE-772", decides="server")
 def test_two_hundred_connections_leave_no_descriptors(process: Running) -> None:
     """200 connections, left in every way a client can, leave no descriptor."""
-    for number in range(8):
+    for number in range(12):
         come_and_go(process, number)
     before = at_rest(process)
     for number in range(200):
@@ -295,13 +309,17 @@ def test_two_hundred_connections_leave_no_descriptors(process: Running) -> None:
 
 
 def come_and_go(address: Address, number: int) -> None:
-    """Leave a connection after an answer, before it, in the middle of a head, or at once."""
+    """Leave behind an answer, before it, or in the middle of a request; by FIN or by RST."""
     whole = request(address)
+    last = request(address, headers=[("Connection", "close")])
+    half_a_body = request(address, "POST", body=b"a=b")[:-2]
     with Connection(address) as connection:
-        connection.send((whole, whole, whole[:30], b"")[number % 4])
-        if number % 4 == 0:
+        connection.send((whole, last, whole, half_a_body, whole[:30], b"")[number % 6])
+        if number % 6 == 0:
             Reader(connection).response()
-        if number % 8 > 3:
+        if number % 6 == 1:
+            connection.receive_to_end()
+        if number % 12 > 5:
             connection.reset()
 
 

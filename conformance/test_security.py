@@ -196,7 +196,8 @@ def assert_large_is_4xx(server: Address, data: bytes, what: str) -> None:
 def test_length_beside_chunked_is_refused_or_closes(server: Address) -> None:
     """With both framings a request is the last one of its connection, whatever its answer."""
     body = b"0\r\n\r\n" + request(server, target=HIDDEN_TARGET)
-    for length in (5, len(body)):  # the second request stands behind the body, or hides in it
+    # By the length, the second request stands behind the body or hides in it.
+    for length in (0, 5, len(body)):
         fields = [("Content-Length", str(length)), ("Transfer-Encoding", "chunked")]
         for order in (fields, fields[::-1]):
             statuses, ended = statuses_on(server, request(server, "POST", headers=order) + body)

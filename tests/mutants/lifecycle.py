@@ -97,6 +97,7 @@ STOPPING = [
                 "lifecycle/restarts_on_the_same_port_at_once",
                 "lifecycle/sigterm_finishes_request_in_flight",
                 "lifecycle/sigterm_idle_exits",
+                "lifecycle/sigterm_with_deaf_socket_exits",
                 "lifecycle/sigterm_with_open_socket_exits_and_says_1001_or_1012",
                 "lifecycle/sigterm_with_open_stream_exits",
                 "lifecycle/stops_accepting_while_draining",
@@ -162,6 +163,14 @@ DRAINING = [
         file="server.py",
     ),
     Mutant(
+        "waits_for_one_of_many",
+        "The first of the answers in flight is waited for, and the others are cut.",
+        "timeout=GRACE)\n",
+        "timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)\n",
+        frozenset({"lifecycle/sigterm_finishes_request_in_flight"}),
+        file="server.py",
+    ),
+    Mutant(
         "serves_until_the_last_answer",
         "While requests are being finished, new ones are served.",
         STOP,
@@ -176,10 +185,15 @@ DRAINING = [
     ),
     Mutant(
         "waits_for_streams_to_their_end",
-        "The exit waits for as long as a request in flight takes.",
+        "The exit waits for what is in flight, however long it takes.",
         "timeout=GRACE)\n",
         "timeout=None)\n",
-        frozenset({"lifecycle/sigterm_with_open_stream_exits"}),
+        frozenset(
+            {
+                "lifecycle/sigterm_with_deaf_socket_exits",
+                "lifecycle/sigterm_with_open_stream_exits",
+            }
+        ),
         file="server.py",
     ),
     Mutant(
