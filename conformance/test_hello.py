@@ -6,11 +6,22 @@ import itertools
 import re
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from email.utils import format_datetime
 
 import pytest
 
-from conformance.wire import Address, Closed, Connection, Reader, exchange, request, tail
+from conformance.wire import (
+    Address,
+    Closed,
+    Connection,
+    Reader,
+    WireError,
+    exchange,
+    request,
+    tail,
+)
 from stacks import Stack
 
 IMF_FIXDATE = re.compile(
@@ -80,10 +91,12 @@ def test_head_matches_get_without_body(server: Address) -> None:
     assert behind in (None, get.body), f"behind HEAD's response came {behind!r}, wanted nothing"
 
 
-def next_on(connection: Connection, reader: Reader, server: Address) -> bytes | None:
+def next_on(
+    connection: Connection, reader: Reader, server: Address, in_front: bytes = b""
+) -> bytes | None:
     """Return the body of a further `GET /` on the connection, None where the server closed it."""
     try:
-        connection.send(request(server))
+        connection.send(in_front + request(server))
         return reader.response().body
     except Closed:
         return None
@@ -177,15 +190,16 @@ def test_connection_is_reused(server: Address, stack: Stack) -> None:
             assert body == greeting(stack), f"answer {number} was {body!r}, wanted the greeting"
 
 
-@pytest.mark.case("H6", "RFC 9112 9.6", decides="server")
+@pytest.mark.case("H6", "RFC 9110 7.6.1, RFC 9112 9.6", decides="server")
 def test_connection_close_is_honoured(server: Address) -> None:
-    """The server closes behind the response to a request with `Connection: close`."""
-    with Connection(server) as connection:
-        connection.send(request(server, headers=[("Connection", "close")]))
-        Reader(connection).response()
-        behind = connection.receive_to_end()
+    """The server closes behind the response to a request that has the option `close`."""
+    for options in ("close", "Close", "keep-alive, close"):
+        with Connection(server) as connection:
+            connection.send(request(server, headers=[("Connection", options)]))
+            Reader(connection).response()
+            behind = connection.receive_to_end()
 
-    assert behind == b"", f"behind the response came {tail(behind)}, wanted the end"
+        assert behind == b"", f"behind {options!r} came {tail(behind)}, wanted the end"
 
 
 @pytest.mark.case("H6", "RFC 9112 9.3.2", decides="server")
@@ -204,24 +218,39 @@ def test_pipelined_pair_in_order(server: Address, stack: Stack) -> None:
 def test_unread_body_does_not_desync(server: Address, stack: Stack) -> None:
     """A body that the app does not read is never taken for the next request."""
     hidden = request(server, target="/poll?text=smuggled")
-    with Connection(server) as connection:
-        connection.send(request(server, "POST", body=hidden))
-        reader = Reader(connection)
-        reader.response("POST")
-        behind = next_on(connection, reader, server)
+    length = ("Content-Length", str(len(hidden)))
+    chunked = ("Transfer-Encoding", "chunked")
+    chunk = f"{len(hidden):x}\r\n".encode() + hidden + b"\r\n0\r\n\r\n"
+    for field, body, is_late in (
+        (length, hidden, False),
+        (chunked, chunk, False),
+        (length, hidden, True),
+    ):
+        with Connection(server) as connection:
+            connection.send(request(server, "POST", headers=[field]) + (b"" if is_late else body))
+            reader = Reader(connection)
+            reader.response("POST")
+            behind = next_on(connection, reader, server, in_front=body if is_late else b"")
 
-    assert behind in (None, greeting(stack)), (
-        f"the request behind the body got {behind!r}, wanted the greeting or a closed connection"
-    )
+        assert behind in (None, greeting(stack)), (
+            f"behind a body with {field[0]} came {behind!r}, wanted the greeting or the end"
+        )
 
 
 @pytest.mark.case("H7", "RFC 9110 6.6.1", decides="server")
 def test_date_is_imf_fixdate(server: Address) -> None:
-    """Date is there, and it is an IMF-fixdate."""
+    """Date is there, is an IMF-fixdate, and says what time it is."""
     date = exchange(server).header("date")
 
     assert date is not None, "saw no Date, wanted one in IMF-fixdate"
     assert IMF_FIXDATE.fullmatch(date), f"Date is {date!r}, wanted IMF-fixdate"
+    now = datetime.now(UTC)
+    try:
+        told = datetime.strptime(date[5:], "%d %b %Y %H:%M:%S GMT").replace(tzinfo=UTC)
+    except ValueError:
+        raise WireError(f"Date is {date!r}, wanted a day that exists") from None
+    assert format_datetime(told, usegmt=True) == date, f"Date is {date!r}, not that day of the week"
+    assert abs(now - told) < timedelta(minutes=10), f"Date is {date!r}, wanted {now:%c} GMT"
 
 
 @pytest.mark.case("H8", "RFC 9112 3.2", decides="server")
@@ -233,8 +262,10 @@ def test_missing_host_is_400(server: Address) -> None:
 @pytest.mark.case("H8", "RFC 9112 3.2", decides="server")
 def test_duplicate_host_is_400(server: Address) -> None:
     """A request with two Host fields is 400."""
-    hosts = f"Host: {server.host}:{server.port}\r\nHost: other.example\r\n"
-    assert_400(server, f"GET / HTTP/1.1\r\n{hosts}\r\n".encode(), "with two Hosts")
+    own = f"{server.host}:{server.port}"
+    for first, second in ((own, "other.example"), ("other.example", own), (own, own)):
+        hosts = f"Host: {first}\r\nHost: {second}\r\n"
+        assert_400(server, f"GET / HTTP/1.1\r\n{hosts}\r\n".encode(), f"for {first} and {second}")
 
 
 def assert_400(server: Address, data: bytes, what: str) -> None:

@@ -462,6 +462,35 @@ import datetime
         file="server.py",
     ),
     Mutant(
+        "date_names_another_weekday",
+        "The weekday in Date is not that of its day.",
+        DATE,
+        """\
+date = formatdate(usegmt=True)
+                weekday = "Tue" if date.startswith("Mon") else "Mon"
+                headers.append((b"date", (weekday + date[3:]).encode()))""",
+        frozenset({"hello/date_is_imf_fixdate"}),
+        file="server.py",
+    ),
+    Mutant(
+        "date_counts_from_boot",
+        "Date is taken from a clock that starts with the machine.",
+        DATE,
+        """\
+now = asyncio.get_running_loop().time()
+                headers.append((b"date", formatdate(now, usegmt=True).encode()))""",
+        frozenset({"hello/date_is_imf_fixdate"}),
+        file="server.py",
+    ),
+    Mutant(
+        "close_is_compared_by_case",
+        "Only the option `close` in lower case closes, `Close` does not.",
+        PARSE,
+        '    http.receive_data(head.replace(b"Connection: Close", b"Connection: keep-alive"))\n',
+        frozenset({"hello/connection_close_is_honoured"}),
+        file="server.py",
+    ),
+    Mutant(
         "missing_host_is_accepted",
         "A request without Host is served.",
         PARSE,
