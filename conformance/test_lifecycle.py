@@ -149,10 +149,11 @@ def test_restarts_on_the_same_port_at_once(start: Start) -> None:
 @pytest.mark.case("L3", "RFC 9112 9.6", decides="server")
 def test_sigterm_finishes_request_in_flight(start: Start) -> None:
     """Answers that are due when SIGTERM comes are still given whole; then the server exits."""
-    with start() as running, polls_in_flight(running, 1, 0.6) as connections:
+    with start() as running, polls_in_flight(running, 0.6, 1) as connections:
         running.terminate()
         for connection in connections:
             assert_is_second_token(Reader(connection).response())
+            connection.close()
         assert_exits(running, STOPS_WITHIN)
 
 
