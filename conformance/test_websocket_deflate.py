@@ -155,7 +155,7 @@ MISUSES: dict[str, Callable[[Deflating], list[bytes]]] = {
     ],
     "RSV1 on the last fragment of a plain message": lambda _: [
         text("two ", fin=False),
-        frame(Opcode.CONTINUATION, HELLO, rsv=RSV1),
+        frame(Opcode.CONTINUATION, b"halves", rsv=RSV1),
     ],
     "RSV2 on a compressed message": lambda _: [frame(Opcode.TEXT, HELLO, rsv=RSV1 | RSV2)],
     "a block of no known type": lambda _: framed([b"\xff" * 10]),
