@@ -6,8 +6,6 @@ masked, has reserved bits or an unknown opcode, or gives its length in more byte
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import secrets
 import select
 import struct
@@ -59,16 +57,8 @@ def with_field(name: str, value: str | None) -> Fields:
     return others if value is None else (*others, (name, value))
 
 
-def accept_for(key: str) -> str:
-    """Return the Sec-WebSocket-Accept that answers a key."""
-    digest = hashlib.sha1(
-        f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode(), usedforsecurity=False
-    )
-    return base64.b64encode(digest.digest()).decode()
-
-
 def head(opcode: int, length: int, *, fin: bool = True, rsv: int = 0, mask: bytes = b"") -> bytes:
-    """Return what stands before a payload of `length` bytes; without a mask, it says so."""
+    """Return the bytes that stand before a payload of `length` bytes."""
     first, masked = fin << 7 | rsv << 4 | opcode, 0x80 if mask else 0
     if length < 126:
         return struct.pack("!BB", first, masked | length) + mask
@@ -257,28 +247,15 @@ def _answer_to(received: Frame) -> bytes:
     return frame(answers[received.opcode], received.payload)
 
 
-# Opening
-
-
-def upgrade(connection: Connection, address: Address, fields: Headers = UPGRADE) -> WebSocket:
-    """Open a WebSocket on a connection; raise `WireError` when the server refuses."""
-    connection.send(opening(address, fields))
-    return upgraded(connection)
-
-
-def upgraded(connection: Connection) -> WebSocket:
-    """Read the answer to an opening handshake."""
-    reader = Reader(connection)
-    response = reader.head()
-    if response.status != 101:
-        raise WireError(f"the opening handshake gave {response.status}, wanted 101")
-    return WebSocket(connection, response, reader.rest)
-
-
 @contextmanager
 def connect(
     address: Address, fields: Headers = UPGRADE, *, receive_buffer: int | None = None
 ) -> Iterator[WebSocket]:
-    """Open a WebSocket on a connection of its own."""
+    """Open a WebSocket on a connection of its own; raise `WireError` when the server refuses."""
     with Connection(address, receive_buffer=receive_buffer) as connection:
-        yield upgrade(connection, address, fields)
+        connection.send(opening(address, fields))
+        reader = Reader(connection)
+        response = reader.head()
+        if response.status != 101:
+            raise WireError(f"the opening handshake gave {response.status}, wanted 101")
+        yield WebSocket(connection, response, reader.rest)

@@ -68,7 +68,7 @@ MUTANTS = [
         "close_is_answered_twice",
         "The answer to a Close is sent again.",
         "protocol.writes += [b'\\x88\\0'] * bool(protocol.close_rcvd)",
-        *CLOSES,
+        *(*CLOSES, "server_frames_unmasked"),
     ),
     receives(
         "close_waits_for_what_is_behind_it",
