@@ -38,7 +38,6 @@ def test_null_origin_is_403(server: Address) -> None:
     """The Origin `null`, which any sandboxed page has, is foreign."""
     assert_403(server, "null")
     assert_403(server, "null", host="app.example")
-    assert_403(server, "null", host="null")
 
 
 @pytest.mark.case("W9", "RFC 6454 4 and 5, RFC 6455 10.2")

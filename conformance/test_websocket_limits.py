@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, repeat
 
 import pytest
@@ -66,28 +67,27 @@ def test_endless_message_is_bounded(process: Running) -> None:
 
 @pytest.mark.case("W33", "RFC 6455 10.4, CWE-400 and CWE-770", decides="both")
 def test_flooding_client_that_never_reads_is_bounded(process: Running) -> None:
-    """A client that sends for 3 s and reads nothing makes the server wait, not grow."""
-    deadline = time.monotonic() + 3
+    """A client that sends and sends and reads nothing makes the server wait, not grow."""
     with growth(process) as grown, connect(process, receive_buffer=4096) as socket:
-        flood(socket, lambda: time.monotonic() < deadline and grown.bytes < 100 * MIB)
+        flood(socket, lambda: grown.bytes < 100 * MIB)
 
     assert grown.bytes < 100 * MIB, f"the flood took {grown}, wanted under 100 MiB"
     assert_greets(process, "after the flood")
 
 
 def flood(socket: WebSocket, goes_on: Callable[[], bool]) -> None:
-    """Send messages as fast as the server takes them, as long as wanted or until it closes."""
+    """Send until the server closes, or makes the client wait for 2 s, but not for over 10 s.
+
+    A server that takes what it is sent has grown long before that, also on a busy machine.
+    """
     message = memoryview(text("x" * 65536))
     connection = socket.connection.socket
-    connection.settimeout(0.1)
+    connection.settimeout(2)
+    deadline = time.monotonic() + 10
     sent = 0
-    while goes_on():
-        try:
+    with suppress(OSError):
+        while goes_on() and time.monotonic() < deadline:
             sent += connection.send(message[sent % len(message) :])
-        except TimeoutError:
-            continue
-        except OSError:
-            return
 
 
 def assert_greets(server: Address, when: str) -> None:
