@@ -45,12 +45,14 @@ ODD_AFTERS = (
     *("%FF", "%00", "1&after=2", "1&after=abc"),
 )
 ELEVEN = "a b c d e f g h i j k"
+# What a busy machine may be late; less than a second delay would add.
+LATE = 1.4
 
 type Answer = dict[str, object]
 
 
-def ask(http: httpx.Client, **query: object) -> httpx.Response:
-    return http.get(target("/poll", **query))
+def ask(http: httpx.Client, *, after: object = 0, **query: object) -> httpx.Response:
+    return http.get(target("/poll", after=after, **query))
 
 
 def answer(status: int, body: bytes) -> Answer:
@@ -66,8 +68,8 @@ def answer(status: int, body: bytes) -> Answer:
     return found
 
 
-def polled(http: httpx.Client, **query: object) -> Answer:
-    response = ask(http, **query)
+def polled(http: httpx.Client, *, after: object = 0, **query: object) -> Answer:
+    response = ask(http, after=after, **query)
     return answer(response.status_code, response.content)
 
 
@@ -137,6 +139,8 @@ def test_walking_it_gives_the_text(http: httpx.Client) -> None:
     @given(TEXTS)
     @example(TRAPS)
     @example("\ufeffa")
+    @example(" \n")
+    @example("é")
     def joins(text: str) -> None:
         seen = "".join(map(str, walk(http, text)))
 
@@ -162,6 +166,7 @@ def test_same_tokens_as_sse(http: httpx.Client, server: Address) -> None:
     @settings(max_examples=10)
     @given(TEXTS)
     @example(TRAPS)
+    @example("é")
     def agree(text: str) -> None:
         polls, events = walk(http, text), tokens(read(server, text=text))
 
@@ -173,7 +178,7 @@ def test_same_tokens_as_sse(http: httpx.Client, server: Address) -> None:
 @pytest.mark.case("P2", "SPEC.md")
 def test_after_defaults_to_0(http: httpx.Client) -> None:
     """Without `after`, the first token comes."""
-    seen = polled(http, text="a b").get("id")
+    seen = polled(http, text="a b", after=None).get("id")
 
     assert seen == 1, f"a poll without after gave token {seen}, wanted 1"
 
@@ -196,20 +201,20 @@ def test_past_the_end_is_204(http: httpx.Client) -> None:
         seen = ask(http, text=text, after=after, delay=0).status_code
 
         assert seen == 204, f"after={after} of {text!r} gave {seen}, wanted 204"
-    seen = ask(http, text="").status_code
+    seen = ask(http, text="", after=None).status_code
     assert seen == 204, f"the empty text gave {seen}, wanted 204"
 
 
 @pytest.mark.case("P3", "SPEC.md", decides="both")
 def test_waits_for_the_delay(http: httpx.Client) -> None:
     """A poll for any token but the first takes the delay, and no more than the delay."""
-    for after, delay, limit in ((1, 0.3, PATIENCE), (2, 0.3, PATIENCE), (1, 2, 3.9)):
+    for after, delay in ((1, 0.3), (2, 0.3), (1, 2)):
         start = time.monotonic()
         seen = polled(http, text="a b c", after=after, delay=delay).get("id")
         seconds = time.monotonic() - start
 
         assert seen == after + 1, f"after={after} gave token {seen}, wanted {after + 1}"
-        assert delay - 0.02 <= seconds < limit, (
+        assert delay - 0.02 <= seconds < delay + LATE, (
             f"after={after} with delay={delay} took {seconds:.3f} s, wanted {delay} s"
         )
 
@@ -222,7 +227,7 @@ def test_default_delay_is_waited(http: httpx.Client) -> None:
         polled(http, text=ELEVEN, after=after)
     seconds = time.monotonic() - start
 
-    assert 0.46 <= seconds < 4, f"ten polls took {seconds:.3f} s, wanted 0.5 s"
+    assert 0.46 <= seconds < 0.5 + LATE, f"ten polls took {seconds:.3f} s, wanted 0.5 s"
 
 
 @pytest.mark.case("P3", "SPEC.md")
@@ -249,7 +254,7 @@ def test_query_is_form_encoded(server: Address) -> None:
     """`+` and `%20` are blanks, `%2B` is a plus, and each value is decoded once."""
     queries = {"text=a+b": "a ", "text=a%20b": "a ", "text=a%2Bb": "a+b", "text=%252B": "%2B"}
     for query, wanted in queries.items():
-        response = exchange(server, target=f"/poll?{query}")
+        response = exchange(server, target=f"/poll?{query}&after=0")
         seen = answer(response.status, response.body).get("token")
 
         assert seen == wanted, f"{query} gave {seen!r}, wanted {wanted!r}"
@@ -298,7 +303,10 @@ def test_long_text_is_refused(http: httpx.Client) -> None:
 @pytest.mark.case("P5", "RFC 9110 15.6.1")
 def test_odd_queries_never_5xx(server: Address) -> None:
     """What the contract leaves open in a query is never the app's failure."""
-    for query in (*ODD_QUERIES, *(f"delay=0&after={after}" for after in ODD_AFTERS)):
+    for query in (
+        *(f"after=0&{q}" for q in ODD_QUERIES),
+        *(f"delay=0&after={after}" for after in ODD_AFTERS),
+    ):
         seen = exchange(server, target=f"/poll?{query}").status
 
         assert seen < 500, f"GET /poll?{query[:40]} gave {seen}, wanted below 500"
@@ -330,7 +338,7 @@ def test_pollers_wait_side_by_side(server: Address) -> None:
             assert seen == f"{number}{number}", f"poller {number} got {seen!r}, wanted its own"
         seconds = time.monotonic() - start
 
-    assert seconds < 10, f"20 polls of 1 s took {seconds:.1f} s, wanted them side by side"
+    assert seconds < 5, f"20 polls of 1 s took {seconds:.1f} s, wanted them side by side"
 
 
 @pytest.mark.case("P7", "CWE-772", decides="both")

@@ -16,7 +16,7 @@ BAD_IDS = (
 )
 
 
-@pytest.mark.case("E13", "WHATWG HTML 9.2.4")
+@pytest.mark.case("E14", "WHATWG HTML 9.2.4")
 def test_last_event_id_resumes_after(server: Address) -> None:
     """A stream goes on with the token behind the last one that the client has seen."""
     for last in (0, 1, 2, 9, 10):
@@ -28,7 +28,7 @@ def test_last_event_id_resumes_after(server: Address) -> None:
         assert seen == wanted, f"Last-Event-ID: {last} gave {seen}, wanted {wanted}"
 
 
-@pytest.mark.case("E13", "WHATWG HTML 9.2.3")
+@pytest.mark.case("E14", "WHATWG HTML 9.2.3")
 def test_resume_at_end_is_204(server: Address) -> None:
     """Whoever has seen everything gets 204, which stops a browser for good."""
     for text, last in ((ELEVEN, 11), (ELEVEN, 12), (ELEVEN, 10**12), ("a", 1), ("", 0), ("", 1)):
@@ -39,7 +39,7 @@ def test_resume_at_end_is_204(server: Address) -> None:
             assert seen == 204, f"{name}: {last} of {text!r} gave {seen}, wanted 204"
 
 
-@pytest.mark.case("E13", "WHATWG HTML 9.2.4")
+@pytest.mark.case("E14", "WHATWG HTML 9.2.4")
 def test_bad_last_event_id_is_ignored(server: Address) -> None:
     """A Last-Event-ID that is no whole number counts as absent: the first token comes at once."""
     for last in BAD_IDS:

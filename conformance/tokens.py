@@ -40,7 +40,7 @@ TEXTS = st.lists(
     max_size=20,
 ).map("".join)
 # All traps at once, each behind a letter: what the examples happen to hold decides nothing.
-TRAPS = "a" + "a".join(_TRAPS)
+TRAPS = "  a" + "a".join(_TRAPS) + "a  "
 
 
 def tokenize(text: str) -> list[str]:
