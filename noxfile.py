@@ -22,8 +22,13 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
 RECORDS = ROOT / "results" / "conformance"
 STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
-# Cases wait more than they compute, so there are more lanes than cores.
-LANES = ("--numprocesses", "6", "--dist", "worksteal", "--quiet", "--tb", "no", "-rN")
+# Cases wait more than they compute, so there are more lanes than cores; each takes its next case
+# when it is done with one.
+LANES = ("--numprocesses", "8", "--dist", "load", "--maxschedchunk", "1")
+QUIET = ("--quiet", "--tb", "no", "-rN")
+
+# Where Python may not write bytecode, each lane of each run would compile the whole suite anew.
+CACHED = {"PYTHONDONTWRITEBYTECODE": ""}
 
 each_app = nox.parametrize("app", [nox.param(name, id=name) for name in APPS])
 
@@ -60,8 +65,7 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
     sync(session, "requirements/conformance.txt")
-    workers = () if "-n" in session.posargs else ("--numprocesses", "6", "--dist", "worksteal")
-    session.run("pytest", "tests", *workers, *session.posargs)
+    session.run("pytest", "tests", *LANES, *session.posargs, env=CACHED)
 
 
 @nox.session
@@ -111,7 +115,7 @@ def judge(session: nox.Session, *options: str) -> None:
     """Run the suite; a bare `--durations` shows the slowest ten cases."""
     words = ["--durations=10" if word == "--durations" else word for word in options]
     suite = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "conformance"))
-    session.run("pytest", *suite, *LANES, *words)
+    session.run("pytest", *suite, *LANES, *QUIET, *words, env=CACHED)
 
 
 def compile_group(session: nox.Session, group: str) -> None:

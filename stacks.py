@@ -287,6 +287,7 @@ class Running:
     def __init__(self, stack: Stack, process: subprocess.Popen[bytes], port: int, log: Path):
         self.stack = stack
         self.process = process
+        self.root = psutil.Process(process.pid)  # tells a process from a later one with its number
         self.host = HOST
         self.port = port
         self.log = log
@@ -303,8 +304,7 @@ class Running:
     def tree(self) -> list[psutil.Process]:
         """The living processes that were started, children included."""
         try:
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
+            return [self.root, *self.root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
 
@@ -362,8 +362,11 @@ class Running:
     def kill(self) -> None:
         """End the process tree at once, also children that outlive or left their parent."""
         tree = self.tree()
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        # Once the process has been waited for, its number may be somebody else's. Where nobody has
+        # it, a group of that number is still this one: the kernel gives out no number that is held.
+        if self.process.poll() is None or not psutil.pid_exists(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
         for process in tree:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -233,7 +233,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     stack = config.stash[STACK]
     chosen = [item for item in items if _is_chosen(item, stack)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = chosen
+    # The lanes end together only if what waits longest has not started last.
+    items[:] = sorted(chosen, key=lambda item: item.get_closest_marker("waits") is None)
 
 
 def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
