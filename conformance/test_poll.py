@@ -205,6 +205,7 @@ def test_past_the_end_is_204(http: httpx.Client) -> None:
     assert seen == 204, f"the empty text gave {seen}, wanted 204"
 
 
+@pytest.mark.waits
 @pytest.mark.case("P3", "SPEC.md", decides="both")
 def test_waits_for_the_delay(http: httpx.Client) -> None:
     """A poll for any token but the first takes the delay, and no more than the delay."""
@@ -219,6 +220,7 @@ def test_waits_for_the_delay(http: httpx.Client) -> None:
         )
 
 
+@pytest.mark.waits
 @pytest.mark.case("P3", "SPEC.md")
 def test_default_delay_is_waited(http: httpx.Client) -> None:
     """Without a delay, a poll takes 0.05 s."""
@@ -321,6 +323,7 @@ def test_post_is_405(http: httpx.Client) -> None:
         assert seen == 405, f"POST /poll with {len(body)} octets gave {seen}, wanted 405"
 
 
+@pytest.mark.waits
 @pytest.mark.case("P7", "SPEC.md", decides="both")
 def test_pollers_wait_side_by_side(server: Address) -> None:
     """20 pollers that wait at the same time each get their own token."""
