@@ -381,6 +381,26 @@ TIMES = [
         file="server.py",
     ),
     Mutant(
+        "head_waits_for_the_first_event",
+        "The head waits until the first event is due, and there is no ping before.",
+        START + HEAD + EVENTS + STREAMS,
+        HEAD.replace(
+            "return await", "await send(response_start(200, STREAM_HEADERS)); return await"
+        )
+        + EVENTS
+        + "    first = await anext(event async for event in events if event[0] != ':')\n"
+        + START
+        + '    await send({"type": "http.response.body", "body": first.encode(), "more_body": True})\n'
+        + STREAMS,
+        fails(
+            "headers_come_before_first_event_is_due",
+            "head_leaves_at_once",
+            "ping_breaks_silence",
+            "ping_interval_is_configurable",
+            "lifecycle/silent_stream_left_is_freed",
+        ),
+    ),
+    Mutant(
         "stream_ends_after_a_minute",
         "A time-out cuts a stream that is still at work.",
         STREAMS,
