@@ -392,13 +392,14 @@ def free_port() -> int:
     """Return a port that nothing is bound to."""
     while True:
         port = random.choice(PORTS)
-        if port_is_free(port):
+        if port_is_free(port, also_of_the_past=True):
             return port
 
 
-def port_is_free(port: int) -> bool:
+def port_is_free(port: int, *, also_of_the_past: bool = False) -> bool:
+    """Return whether nothing listens on a port, and, if asked, no closed connection lingers."""
     with socket.socket() as candidate:
-        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, not also_of_the_past)
         try:
             candidate.bind((HOST, port))
         except OSError:

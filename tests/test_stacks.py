@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -203,8 +204,12 @@ def test_children_end_with_their_parent(tmp_path: Path) -> None:
         running.wait_until_ready()
         pids = [process.pid for process in running.tree()]
 
+    deadline = time.monotonic() + 5
+    while any(map(is_alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
     assert len(pids) == 2
-    assert not [pid for pid in pids if is_alive(pid)]
+    assert not any(map(is_alive, pids))
 
 
 def is_alive(pid: int) -> bool:

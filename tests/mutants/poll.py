@@ -392,6 +392,12 @@ ANSWERS = [
         "The id is `after`, not that of the token.",
         '"id": after + 1',
         '"id": after',
+        "after_defaults_to_0",
+        "answer_is_id_token_and_done",
+        "first_token_does_not_wait",
+        "ids_count_from_one",
+        "waits_for_the_delay",
+        "lifecycle/sigterm_finishes_request_in_flight",
     ),
     answers(
         "token_at_after",
