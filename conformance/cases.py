@@ -32,7 +32,7 @@ class CaseMark:
 
 @dataclass(frozen=True)
 class Case:
-    """A case as its function declares it; `sentence` is the docstring.
+    """A case as its function in `module` declares it; `sentence` is the docstring.
 
     A `slow` one runs only when asked for, a `lacking` one only for a stack without that capability.
     """
@@ -40,6 +40,7 @@ class Case:
     id: str
     mark: CaseMark
     sentence: str
+    module: str
     slow: bool
     lacking: str | None
 
@@ -69,6 +70,7 @@ def _declared_in(name: str) -> Iterator[Case]:
             case_id(name, test),
             CaseMark(*marks["case"].args, **marks["case"].kwargs),
             inspect.getdoc(function) or "",
+            name,
             slow="slow" in marks,
             lacking=marks["lacking"].args[0] if "lacking" in marks else None,
         )

@@ -13,7 +13,9 @@ MUTANT_TEST = "test_mutant_fails_what_it_names["
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--whole", action="store_true", help="judge each mutant by all groups, not only by its own"
+        "--whole",
+        action="store_true",
+        help="judge each mutant by all cases, not only by the files of those it names",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from conformance.results import Level, Outcome
 from tests.mutants import ROOT, SOURCES, Mutant, all_mutants
 
 MUTANTS = all_mutants()
+SUITE = sorted((ROOT / "conformance").glob("test_*.py"))
 TITLE = ("--title", "ASGI", "--interface", "ASGI")
 # A level is no excuse for a mutant: a `should` that it names has to fail too.
 NOT_KILLED = (Outcome.PASSED, Outcome.LACKS, Outcome.OBSERVED)
@@ -24,7 +25,7 @@ def judge(
     folder: Path,
     mutant: Mutant | None,
     options: Sequence[str] = (),
-    groups: Sequence[str] = results.GROUPS,
+    files: Sequence[Path] = SUITE,
 ) -> results.Result:
     """Run the suite, in this process, against the reference with one mutant or none in it."""
     for file in SOURCES:
@@ -32,8 +33,7 @@ def judge(
         (folder / file).write_text(text)
     command = f"{sys.executable} {folder / 'server.py'} --host {{host}} --port {{port}}"
     record = folder / "result.json"
-    files = [file for group in groups for file in (ROOT / "conformance").glob(f"test_{group}*.py")]
-    suite = ("-c", str(ROOT / "pyproject.toml"), *map(str, sorted(files)), "--tb=no", "-q")
+    suite = ("-c", str(ROOT / "pyproject.toml"), *map(str, files), "--tb=no", "-q")
     with contextlib.chdir(folder):  # where the server looks for app.py
         exit_status = pytest.main(
             [*suite, "--command", command, *TITLE, "--results", str(record), *options]
@@ -44,6 +44,13 @@ def judge(
 
     assert (exit_status == pytest.ExitCode.OK) == (reds == []), f"{exit_status!r}, red: {reds}"
     return result
+
+
+def files_of(names: Iterable[str]) -> list[Path]:
+    """Return the files of the suite that hold these cases."""
+    modules = {case.id: case.module for case in cases.declared()}
+    wanted = {modules.get(name) for name in names}
+    return [path for path in SUITE if path.stem in wanted]
 
 
 def killed(result: results.Result) -> dict[str, str]:
@@ -64,9 +71,9 @@ def test_the_reference_fails_nothing(tmp_path: Path) -> None:
 def test_mutant_fails_what_it_names(
     mutant: Mutant, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
-    """A mutant fails exactly the cases that it names, in the groups that it names any of."""
-    groups = results.GROUPS if pytestconfig.option.whole else mutant.groups
-    seen = killed(judge(tmp_path, mutant, mutant.options, groups))
+    """A mutant fails exactly the cases that it names, in the files that hold any of these."""
+    files = SUITE if pytestconfig.option.whole else files_of(mutant.fails)
+    seen = killed(judge(tmp_path, mutant, mutant.options, files))
 
     assert list(seen) == sorted(mutant.fails), f"{mutant.sentence}\n{json.dumps(seen, indent=1)}"
 

@@ -32,11 +32,6 @@ class Mutant:
     file: Literal["app.py", "server.py"] = "app.py"
     options: tuple[str, ...] = ()
 
-    @property
-    def groups(self) -> list[str]:
-        """The groups of the cases that it fails."""
-        return sorted({case.partition("/")[0] for case in self.fails})
-
     def source(self, file: str) -> str:
         """Return the text of `file` as this mutant has it; raise LookupError if `old` is gone."""
         text = SOURCES[file].read_text()
