@@ -518,17 +518,6 @@ CROWDS = [
             "streams_are_independent",
         ),
     ),
-    Mutant(
-        "streams_share_their_tokens",
-        "The last text to come is everybody's.",
-        READ_ID,
-        READ_ID
-        + '\n    shared = sse.__dict__.setdefault("tokens", tokens)\n    shared[:], tokens = tokens, shared',
-        fails(
-            "delay_is_waited",
-            "streams_are_independent",
-        ),
-    ),
 ]
 
 RESUMES = [
