@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -70,9 +71,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     try:
         stack = _chosen_stack(config.option)
-        _check_declarations(stack)
         if not hasattr(config, "workerinput"):
             option = config.option
+            _check_declarations(stack)
             config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
             stacks.install(stack)
             with _started(stack):  # what cannot be served at all is told once, not case by case
@@ -233,8 +234,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     stack = config.stash[STACK]
     chosen = [item for item in items if _is_chosen(item, stack)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    # The lanes end together only if what waits longest has not started last.
-    items[:] = sorted(chosen, key=lambda item: item.get_closest_marker("waits") is None)
+    items[:] = _in_order(chosen)
+
+
+def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return what waits longest first, for the lanes end together only if nothing long starts late.
+
+    A lane is given two cases to begin with, so each one that waits is followed by one that does not.
+    """
+    waiting = sorted(filter(_waits, items), key=_waits, reverse=True)
+    others = [item for item in items if not _waits(item)]
+    pairs = zip_longest(waiting, others[: len(waiting)])
+    return [item for pair in pairs for item in pair if item] + others[len(waiting) :]
+
+
+def _waits(item: pytest.Item) -> float:
+    mark = item.get_closest_marker("waits")
+    return mark.args[0] if mark else 0
 
 
 def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:

@@ -190,6 +190,7 @@ def test_connection_is_reused(server: Address, stack: Stack) -> None:
             assert body == greeting(stack), f"answer {number} was {body!r}, wanted the greeting"
 
 
+@pytest.mark.waits(2)
 @pytest.mark.case("H6", "RFC 9110 7.6.1, RFC 9112 9.6", decides="server")
 def test_connection_close_is_honoured(server: Address) -> None:
     """The server closes behind the response to a request that has the option `close`."""

@@ -124,7 +124,7 @@ def session(leader: int) -> Iterator[psutil.Process]:
                 yield process
 
 
-@pytest.mark.waits
+@pytest.mark.waits(3)
 @pytest.mark.case("L2", "RFC 9293 3.6.1", decides="server")
 def test_restarts_on_the_same_port_at_once(start: Start) -> None:
     """A server that was stopped under a live connection is followed by one on the same port."""
@@ -147,7 +147,7 @@ def test_restarts_on_the_same_port_at_once(start: Start) -> None:
     assert status == 200, f"the second server on the port gave {status}, wanted 200"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.case("L3", "RFC 9112 9.6", decides="server")
 def test_sigterm_finishes_request_in_flight(start: Start) -> None:
     """Answers that are due when SIGTERM comes are still given whole; then the server exits."""
@@ -184,7 +184,7 @@ def assert_is_second_token(response: Response) -> None:
     )
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("L3", "SPEC.md", decides="server")
 def test_stops_accepting_while_draining(start: Start) -> None:
     """While a request in flight is being finished, new connections are not served."""
@@ -208,7 +208,7 @@ def status_beside(running: Running, in_flight: Connection) -> int | None:
     return None
 
 
-@pytest.mark.waits
+@pytest.mark.waits(4)
 @pytest.mark.case("L4", "SPEC.md", decides="server")
 def test_sigterm_with_open_stream_exits(start: Start) -> None:
     """An event stream that would go on for half a minute does not keep the server alive."""
@@ -234,7 +234,7 @@ def open_stream(address: Address, target: str, last: str | None = None) -> Itera
         yield connection
 
 
-@pytest.mark.waits
+@pytest.mark.waits(4)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("L4", "RFC 6455 7.4.1", decides="server")
 def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> None:
@@ -248,7 +248,7 @@ def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> N
         assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
 
 
-@pytest.mark.waits
+@pytest.mark.waits(3)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("L4", "RFC 6455 7.1.1", level="should", decides="server")
 def test_sigterm_with_deaf_socket_exits(start: Start) -> None:
@@ -262,7 +262,7 @@ def test_sigterm_with_deaf_socket_exits(start: Start) -> None:
 # What a client leaves behind
 
 
-@pytest.mark.waits
+@pytest.mark.waits(3)
 @pytest.mark.case("L5", "CWE-772", decides="both")
 def test_thirty_aborted_streams_free_everything(process: Running) -> None:
     """30 streams that are left after their first event, half by FIN and half by RST, are freed."""
@@ -287,7 +287,7 @@ def finish_streams(address: Address, count: int) -> None:
             Reader(stream).response()
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.case("L5", "CWE-772", decides="both")
 def test_silent_stream_left_is_freed(process: Running) -> None:
     """A stream that is left while nothing is due on it is freed within three pings."""
@@ -352,7 +352,7 @@ def left_over(running: Running, before: Census, within: float) -> dict[str, int]
         time.sleep(0.05)
 
 
-@pytest.mark.waits
+@pytest.mark.waits(3)
 @pytest.mark.case("L6", "SPEC.md", decides="both")
 def test_no_traceback_in_the_log(start: Start, stack: Stack) -> None:
     """A run that saw valid traffic only prints no traceback."""

@@ -327,7 +327,7 @@ def test_sixty_half_open_requests_starve_nobody(server: Address) -> None:
     assert statuses == [200] * 3, f"beside 60 half requests GET / gave {statuses}, wanted 200"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("X7", "RFC 6455 5.5.2, CWE-400", decides="server")
 def test_ping_flood_starves_nobody(server: Address) -> None:
@@ -378,16 +378,16 @@ def assert_hello_beside(server: Address, flood: Flood) -> None:
     assert status == 200, f"beside a flood of pings GET / gave {status}, wanted 200"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.case("X8", "RFC 9110 15.5.9, CWE-400", level="observe", decides="server")
 def test_header_timeout(server: Address, observe: Callable[[str], None]) -> None:
-    """The time that a server gives a client for the rest of a head is told, up to 3 s."""
+    """The time that a server gives a client for the rest of a head is told, up to 1 s."""
     begin = time.monotonic()
     with Connection(server) as connection:
         connection.send(request(server)[:-2])
         try:
-            seen = connection.receive(3)
+            seen = connection.receive(1)
         except Silence:
-            return observe("half a request is still open after 3 s")
+            return observe("half a request is still open after 1 s")
     seconds = time.monotonic() - begin
     observe(f"half a request got {tail(seen[:12]) if seen else 'closed'} after {seconds:.1f} s")

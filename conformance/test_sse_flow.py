@@ -28,7 +28,7 @@ def assert_due(what: str, seconds: float, waits: int, delay: float) -> None:
     )
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("E12", "SPEC.md", decides="both")
 def test_delay_is_waited(server: Address) -> None:
     """The delay stands before each token but the first, and no more than the delay."""
@@ -48,7 +48,7 @@ def test_delay_is_waited(server: Address) -> None:
     assert_due("with delay=2 token 2", seconds, 1, 2)
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.case("E12", "SPEC.md")
 def test_default_delay_is_waited(server: Address) -> None:
     """Without a delay, 0.05 s stand between two tokens."""
@@ -113,7 +113,7 @@ def test_each_event_arrives_alone(server: Address) -> None:
             assert behind == [], f"with event {number} came {behind}, wanted it alone"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(1)
 @pytest.mark.case("E15", "WHATWG HTML 9.2.7", decides="both")
 def test_ping_breaks_silence(server: Address) -> None:
     """In a silence a comment comes within 15 s, before the first event and after it."""
@@ -129,7 +129,7 @@ def test_ping_breaks_silence(server: Address) -> None:
     assert len(comments) == 2, f"saw the comments {comments}, wanted two"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("E16", "SPEC.md", level="should")
 def test_ping_interval_is_configurable(server: Address) -> None:
     """PING_INTERVAL says after how many seconds of silence a comment comes."""
@@ -144,7 +144,7 @@ def test_ping_interval_is_configurable(server: Address) -> None:
     )
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("E15", "WHATWG HTML 9.2.6")
 def test_ping_is_a_comment_and_harmless(server: Address) -> None:
     """Pings change no event, put none off the clock, and are nothing but comments."""
@@ -160,7 +160,7 @@ def test_ping_is_a_comment_and_harmless(server: Address) -> None:
     assert_due("token 2", seconds, 1, delay)
 
 
-@pytest.mark.waits
+@pytest.mark.waits(66)
 @pytest.mark.slow
 @pytest.mark.case("E18", "SPEC.md", decides="both")
 def test_stream_lives_past_65_seconds(server: Address) -> None:

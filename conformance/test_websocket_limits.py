@@ -65,7 +65,7 @@ def test_endless_message_is_bounded(process: Running) -> None:
     assert_greets(process, "after messages without end")
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("W33", "RFC 6455 10.4, CWE-400 and CWE-770", decides="both")
 def test_flooding_client_that_never_reads_is_bounded(process: Running) -> None:
     """A client that sends and sends and reads nothing makes the server wait, not grow."""
