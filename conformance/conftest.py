@@ -70,20 +70,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
-        stack = _chosen_stack(config.option)
+        stack = config.stash[STACK] = _chosen_stack(config.option)
+        lane = config.stash[LANE] = Lane(stack)
+        config.add_cleanup(lane.close)
         if not hasattr(config, "workerinput"):
             option = config.option
             _check_declarations(stack)
             config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
             stacks.install(stack)
-            with _started(stack):  # what cannot be served at all is told once, not case by case
-                pass
+            lane.server()  # what cannot be served at all is told once, not case by case
     except stacks.StackError as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[STACK] = stack
-
-
-STACK = pytest.StashKey[stacks.Stack]()
 
 
 def _chosen_stack(option: Any) -> stacks.Stack:
@@ -165,9 +162,13 @@ class Lane:
             self._server = self._exit.enter_context(_started(self.stack))
         return self._server
 
-    def replace(self) -> None:
+    def close(self) -> None:
         self._server = None
         self._exit.close()
+
+
+STACK = pytest.StashKey[stacks.Stack]()
+LANE = pytest.StashKey[Lane]()
 
 
 @pytest.fixture(scope="session")
@@ -177,10 +178,8 @@ def stack(request: pytest.FixtureRequest) -> stacks.Stack:
 
 
 @pytest.fixture(scope="session")
-def lane(stack: stacks.Stack) -> Iterator[Lane]:
-    lane = Lane(stack)
-    yield lane
-    lane.replace()
+def lane(request: pytest.FixtureRequest) -> Lane:
+    return request.config.stash[LANE]
 
 
 @pytest.fixture
@@ -191,7 +190,7 @@ def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Runnin
     dead = isinstance(server, stacks.Running) and server.process.poll() is not None
     if dead or request.node.stash.get(SPOILT, False):
         # A case that failed may have left the server with anything; the next one gets a new one.
-        lane.replace()
+        lane.close()
     assert not dead, "the server exited during this case, wanted it to go on"
 
 
