@@ -43,7 +43,7 @@ PORTS = range(20_000, 32_000)
 
 Interface = Literal["ASGI", "WSGI"]
 INTERFACES: tuple[Interface, ...] = ("ASGI", "WSGI")
-CAPABILITIES = ("websocket",)
+CAPABILITIES = ("websocket", "chat")
 
 
 class StackError(Exception):

@@ -7,7 +7,7 @@ case that counts sockets or memory counts only what it did itself.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +24,7 @@ import stacks
 from conformance import cases, results
 from conformance.judgement import Recorder, judge
 from conformance.results import Level, Outcome
+from conformance.upstream import Upstream
 from conformance.wire import Address
 
 # Whole seconds, so that an app may read them as integers, and low, so that no case has to wait.
@@ -73,6 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = config.stash[STACK] = _chosen_stack(config.option)
         lane = config.stash[LANE] = Lane(stack)
         config.add_cleanup(lane.close)
+        config.add_cleanup(lane.upstream.close)
         if not hasattr(config, "workerinput"):
             option = config.option
             _check_declarations(stack)
@@ -133,7 +135,9 @@ type Start = Callable[..., AbstractContextManager[stacks.Running]]
 
 
 @contextmanager
-def _started(stack: stacks.Stack) -> Iterator[stacks.Running | Remote]:
+def _started(
+    stack: stacks.Stack, environ: Mapping[str, str] = ENVIRON
+) -> Iterator[stacks.Running | Remote]:
     if stack.url is not None:
         parts = urlsplit(stack.url)
         if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
@@ -144,22 +148,27 @@ def _started(stack: stacks.Stack) -> Iterator[stacks.Running | Remote]:
             raise stacks.StackError(f"--url {stack.url}: GET / gave {seen}, wanted 200")
         yield remote
         return
-    with stacks.serve(stack, environ=ENVIRON) as running:
+    with stacks.serve(stack, environ=environ) as running:
         running.wait_until_ready()
         yield running
 
 
 class Lane:
-    """The server of one worker: started when first needed, replaced when a case has spoilt it."""
+    """The server of one worker: started when first needed, replaced when a case has spoilt it.
+
+    The upstream is the lane's own, and outlives the server that it is told to.
+    """
 
     def __init__(self, stack: stacks.Stack):
         self.stack = stack
+        self.upstream = Upstream()
+        self.environ = ENVIRON | {"UPSTREAM_BASE_URL": self.upstream.url}
         self._server: stacks.Running | Remote | None = None
         self._exit = ExitStack()
 
     def server(self) -> stacks.Running | Remote:
         if self._server is None:
-            self._server = self._exit.enter_context(_started(self.stack))
+            self._server = self._exit.enter_context(_started(self.stack, self.environ))
         return self._server
 
     def close(self) -> None:
@@ -201,17 +210,27 @@ def process(server: stacks.Running) -> stacks.Running:
 
 
 @pytest.fixture
-def start(stack: stacks.Stack) -> Start:
+def start(lane: Lane) -> Start:
     """Starts further servers of the stack: `with start() as server`, ready unless `ready=False`."""
 
     @contextmanager
-    def start(*, port: int | None = None, ready: bool = True) -> Iterator[stacks.Running]:
-        with stacks.serve(stack, port=port, environ=ENVIRON) as running:
+    def start(
+        *, port: int | None = None, ready: bool = True, environ: Mapping[str, str] = {}
+    ) -> Iterator[stacks.Running]:
+        environ = lane.environ | dict(environ)
+        with stacks.serve(lane.stack, port=port, environ=environ) as running:
             if ready:
                 running.wait_until_ready()
             yield running
 
     return start
+
+
+@pytest.fixture
+def upstream(lane: Lane) -> Upstream:
+    """The model behind the lane's server, which says what the case has it say."""
+    lane.upstream.forget()
+    return lane.upstream
 
 
 @pytest.fixture
@@ -226,7 +245,7 @@ def http(server: Address) -> Iterator[httpx.Client]:
 
 
 SPOILT = pytest.StashKey[bool]()
-NEEDS_PROCESS = {"process", "start"}
+NEEDS_PROCESS = {"process", "start", "upstream"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,7 +16,7 @@ import psutil
 HERE = Path(__file__).parent
 
 # In the order of the contract, which is the order of every table.
-GROUPS = ("hello", "websocket", "sse", "poll", "lifecycle", "security")
+GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
 
 
 class Outcome(StrEnum):

@@ -11,8 +11,11 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import parse_qsl
+
+import httpx2 as httpx
 
 type Scope = dict[str, Any]
 type Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -27,6 +30,22 @@ STREAM_HEADERS = {
     "cache-control": "no-store",
     "x-accel-buffering": "no",
 }
+
+UPSTREAM_API_KEY = os.environ.get("UPSTREAM_API_KEY")
+UPSTREAM_TIMEOUT = float(os.environ.get("UPSTREAM_TIMEOUT", "60"))
+BODY_LIMIT = 1024 * 1024
+EVENT_LIMIT = 16 * BODY_LIMIT  # an image comes as one event, in base64
+KEPT_HEADERS = ("content-type", "retry-after", "x-request-id")
+
+# One for all requests, so what httpx keeps or bounds by default would reach from one client to the
+# next: the upstream's cookies, 100 connections, and (trust_env) the password in a .netrc.
+upstream = httpx.AsyncClient(
+    base_url=os.environ.get("UPSTREAM_BASE_URL", "http://127.0.0.1:9000/v1"),
+    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    limits=httpx.Limits(max_connections=None),
+    timeout=None,  # a model may be silent for long; what is bounded is the wait for headers
+    trust_env=False,
+)
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,6 +141,107 @@ async def poll(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(scope, send, 200, json.dumps(answer), headers)
 
 
+async def chat(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["method"] != "POST":
+        return await respond(scope, send, 405, headers={"allow": "POST"})
+    body = await read_body(receive)
+    if len(body) > BODY_LIMIT:
+        return await respond_error(scope, send, 413, "the body is over 1 MiB")
+    try:
+        if not isinstance(read_object(body).get("messages"), list):
+            raise ValueError("messages is not a list")
+    except ValueError as error:
+        return await respond_error(scope, send, 400, str(error))
+    await until_disconnect(receive, relay(scope, send, "POST", "/chat/completions", body))
+
+
+async def models(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["method"] not in ("GET", "HEAD"):
+        return await respond(scope, send, 405, headers=READ_ONLY)
+    await until_disconnect(receive, relay(scope, send, "GET", "/models"))
+
+
+async def relay(scope: Scope, send: Send, method: str, path: str, body: bytes = b"") -> None:
+    headers = {"content-type": "application/json"} if body else {}
+    client = request_headers(scope)
+    if UPSTREAM_API_KEY:
+        headers["authorization"] = f"Bearer {UPSTREAM_API_KEY}"
+    elif "authorization" in client:
+        headers["authorization"] = client["authorization"]
+    try:
+        async with (
+            asyncio.timeout(UPSTREAM_TIMEOUT) as patience,
+            upstream.stream(method, path, content=body, headers=headers) as response,
+        ):
+            patience.reschedule(None)  # the headers are there
+            media_type = response.headers.get("content-type", "").partition(";")[0]
+            if response.is_success and media_type == "text/event-stream":
+                await send(response_start(200, STREAM_HEADERS))
+                return await stream(send, with_pings(completion_events(response)))
+            await response.aread()
+    except TimeoutError:
+        return await respond_error(scope, send, 504, "the upstream did not answer in time")
+    except httpx.HTTPError as error:
+        return await respond_error(scope, send, 502, f"the upstream failed: {error}")
+    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    await respond(scope, send, response.status_code, response.text, kept)
+
+
+async def completion_events(response: httpx.Response) -> AsyncIterator[str]:
+    """Yield the upstream's events, then [DONE], or an error where the upstream did not finish."""
+    finished = False
+    try:
+        async for event in httpx.EventSource(response, max_event_size=EVENT_LIMIT):
+            if event.data == "[DONE]":
+                finished = True
+                break
+            if event.data:  # none in a lone id or retry
+                chunk = read_object(event.data)
+                yield f"data: {event.data.replace('\n', ' ')}\n\n"
+                if chunk.get("error"):
+                    return
+                choices = chunk.get("choices") or ()
+                finished = finished or any(choice.get("finish_reason") for choice in choices)
+        if not finished:
+            raise ValueError("it ended too early")
+    except (httpx.HTTPError, ValueError) as error:
+        yield f"data: {error_json(f'the upstream failed: {error}', 502)}\n\n"
+    else:
+        yield "data: [DONE]\n\n"
+
+
+async def with_pings(events: AsyncIterator[str]) -> AsyncIterator[str]:
+    while True:
+        # Not wait_for(), which would cancel anext() when it is late, and so end the generator.
+        upcoming = asyncio.ensure_future(anext(events, None))
+        try:
+            while not (await asyncio.wait({upcoming}, timeout=PING_INTERVAL))[0]:
+                yield ": ping\n\n"
+        finally:
+            upcoming.cancel()
+        if (event := upcoming.result()) is None:
+            return
+        yield event
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+async def read_body(receive: Receive) -> bytes:
+    """Return the body of the request, or as much of it as shows that it is too long."""
+    body = b""
+    more = True
+    while more and len(body) <= BODY_LIMIT:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
 def tokenize(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.findall(r"[^ \t\n]+[ \t\n]*|[ \t\n]+", text)
@@ -166,6 +286,17 @@ async def respond(
     await send({"type": "http.response.body", "body": content})
 
 
+async def respond_error(scope: Scope, send: Send, status: int, message: str) -> None:
+    headers = {"content-type": "application/json"}
+    await respond(scope, send, status, error_json(message, status), headers)
+
+
+def error_json(message: str, status: int) -> str:
+    kind = "invalid_request_error" if status < 500 else "upstream_error"
+    error = {"message": message, "type": kind, "code": None, "param": None}
+    return json.dumps({"error": error})
+
+
 async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
     async with asyncio.TaskGroup() as group:
         racers = {group.create_task(work), group.create_task(disconnected(receive))}
@@ -179,7 +310,14 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-ROUTES = {"/": hello, "/ws": echo, "/sse": sse, "/poll": poll}
+ROUTES = {
+    "/": hello,
+    "/ws": echo,
+    "/sse": sse,
+    "/poll": poll,
+    "/v1/chat/completions": chat,
+    "/v1/models": models,
+}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
