@@ -130,21 +130,30 @@ class EventReader:
 
 
 class Stream:
-    """`GET` of an event stream on a connection of its own.
+    """A request for an event stream on a connection of its own.
 
     The request leaves at once (`sent` is when), the head is read when first needed: many streams
     can be opened before the first is read.
     """
 
-    def __init__(self, address: Address, target: str, headers: Headers = ()):
-        self.target = target
+    def __init__(
+        self,
+        address: Address,
+        target: str,
+        headers: Headers = (),
+        *,
+        method: str = "GET",
+        body: bytes | None = None,
+        receive_buffer: int | None = None,
+    ):
+        self.target = f"{method} {target}"
         self.ended = False
         self.reader = EventReader()
-        self.connection = Connection(address)
+        self.connection = Connection(address, receive_buffer=receive_buffer)
         self._http = Reader(self.connection)
         self._waiting: deque[Event] = deque()
         self.sent = time.monotonic()
-        self.connection.send(request(address, target=target, headers=headers))
+        self.connection.send(request(address, method, target, headers, body))
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +171,7 @@ class Stream:
         """The response without its body; raises WireError when it is not a stream."""
         head = self._http.head()
         if head.status != 200:
-            raise WireError(f"GET {self.target[:80]} gave {head.status}, wanted 200")
+            raise WireError(f"{self.target[:80]} gave {head.status}, wanted 200")
         return head
 
     @cached_property

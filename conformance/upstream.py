@@ -201,12 +201,12 @@ class Exchange:
         self._write(chunk(b""))
         self.close()
 
-    def flood(self, limit: int, size: int = 16 * 1024) -> int:
+    def flood(self, limit: int) -> int:
         """Say ever more until the app takes none for a while, or has taken `limit` bytes.
 
         Returns how many bytes it took.
         """
-        data = chunk(event(completion("x" * size)))
+        data = chunk(event(FLOODED))
         start = self.accepted
         self.socket.setblocking(False)
         while (taken := self.accepted - start) < limit:
@@ -234,6 +234,11 @@ class Exchange:
 
     # The end
 
+    def leave_in_a_chunk(self, data: bytes) -> None:
+        """Leave with FIN a byte before the end of a chunk."""
+        self._write(chunk(data)[:-3])
+        self.close()
+
     def close(self) -> None:
         """Leave with FIN, in the middle of whatever was said."""
         self._closed = True
@@ -250,15 +255,12 @@ class Exchange:
             pass
         return self._closed
 
-    def wait_closed(self, within: float) -> float:
-        """Return the seconds until the app closes the connection; raise WireError after `within`."""
-        start = time.monotonic()
-        while not self._closed:
-            left = start + within - time.monotonic()
-            if left < 0:
-                raise WireError(f"the upstream was still open {within:g} s later, wanted it closed")
-            self._receive(left)
-        return time.monotonic() - start
+    def is_closed_within(self, seconds: float) -> bool:
+        """Return whether either side closes the connection, as soon as that is known."""
+        deadline = time.monotonic() + seconds
+        while not self.is_closed() and (left := deadline - time.monotonic()) > 0:
+            select.select([self.socket], [], [], left)
+        return self._closed
 
     def _receive(self, within: float) -> bytes:
         """Return what comes; b"" when nothing does, and when the app has closed the connection."""
@@ -286,6 +288,10 @@ def completion(content: str | None = None, *, reason: str | None = None) -> dict
         "model": "suite",
         "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
     }
+
+
+# One token of a flood: so large that few of them fill every buffer.
+FLOODED = completion("x" * 16_384)
 
 
 def event(data: object, *lines: str, end: str = "\n") -> bytes:

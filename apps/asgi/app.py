@@ -148,10 +148,11 @@ async def chat(scope: Scope, receive: Receive, send: Send) -> None:
     if len(body) > BODY_LIMIT:
         return await respond_error(scope, send, 413, "the body is over 1 MiB")
     try:
-        if not isinstance(read_object(body).get("messages"), list):
-            raise ValueError("messages is not a list")
+        messages = read_object(body).get("messages")
     except ValueError as error:
-        return await respond_error(scope, send, 400, str(error))
+        return await respond_error(scope, send, 400, f"the body is not JSON: {error}")
+    if not isinstance(messages, list):
+        return await respond_error(scope, send, 400, "messages is not a list")
     await until_disconnect(receive, relay(scope, send, "POST", "/chat/completions", body))
 
 
@@ -225,10 +226,10 @@ async def with_pings(events: AsyncIterator[str]) -> AsyncIterator[str]:
 
 
 def read_object(text: str | bytes) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
+    match json.loads(text):
+        case dict() as value:
+            return value
+    raise ValueError("not an object")
 
 
 async def read_body(receive: Receive) -> bytes:
