@@ -19,9 +19,10 @@ from conformance.completions import (
     encoded,
     parsed,
     post,
+    said,
 )
 from conformance.conftest import Start
-from conformance.upstream import Exchange, Upstream
+from conformance.upstream import DONE, Exchange, Upstream, completion
 from conformance.wire import (
     Address,
     Closed,
@@ -56,13 +57,16 @@ RICH: dict[str, Any] = {
 
 
 def relayed(server: Address, upstream: Upstream, body: object, headers: Headers = ()) -> Exchange:
-    """Return what a request becomes upstream, where it is answered."""
-    with Connection(server) as connection:
-        data = encoded(body)
-        connection.send(request(server, "POST", PATH, [JSON, *headers], data))
+    """Return what a request becomes upstream, where it is answered in the form it asks for."""
+    data = encoded(body)
+    with ask(server, data, headers) as stream:
         model = upstream.next_request()
-        model.respond(200, {})
-        Reader(connection).response("POST")
+        if parsed(data).get("stream"):
+            model.start()
+            model.finish()
+        else:
+            model.respond(200, {})
+        Reader(stream.connection).response("POST")
     return model
 
 
@@ -194,7 +198,7 @@ def authorization(server: Address, upstream: Upstream, path: str, value: str | N
     """Return the Authorization that the upstream gets where the client sends `value`."""
     headers = [] if value is None else [("Authorization", value)]
     if path == PATH:
-        return relayed(server, upstream, STREAMING, headers).headers.get("authorization")
+        return relayed(server, upstream, WHOLE, headers).headers.get("authorization")
     with Connection(server) as connection:
         connection.send(request(server, "GET", path, headers))
         model = upstream.next_request()
@@ -240,6 +244,28 @@ def test_not_streaming_returns_the_upstreams_json(server: Address, upstream: Ups
             kind = (response.header("content-type") or "none").partition(";")[0]
             assert kind == "application/json", f"Content-Type is {kind!r}, wanted application/json"
             assert parsed(response.body) == answer, f"saw {response.body!r}, wanted {answer}"
+
+
+@pytest.mark.case("C5", "RFC 9110 8.4 and 12.5.3")
+def test_compressed_answers_are_readable(server: Address, upstream: Upstream) -> None:
+    """Where the app offers the upstream gzip, its client still gets what it can read, at once."""
+    with ask(server, WHOLE) as stream:
+        model = upstream.next_request()
+        model.respond(200, RICH, compressed=True)
+        response = Reader(stream.connection).response("POST")
+    assert response.header("content-encoding") in (None, "identity"), f"the client got {response}"
+    assert parsed(response.body) == RICH, f"saw {response.body!r}, wanted {RICH}"
+
+    with ask(server) as stream:
+        model = upstream.next_request()
+        model.start(compressed=True)
+        for token in ("a", "b"):
+            model.say(token)
+            seen = said(stream.next())
+            assert seen == completion(token), f"saw {seen}, wanted {completion(token)}"
+        model.finish()
+        seen = stream.events_to_the_end()[-1].data
+        assert seen == DONE, f"the stream ended with {seen!r}, wanted [DONE]"
 
 
 @pytest.mark.case("C6", "RFC 6265 5.3", level="should")

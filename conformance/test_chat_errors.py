@@ -12,6 +12,8 @@ import pytest
 from conformance.completions import (
     MODELS,
     STREAMING,
+    WHOLE,
+    ask,
     conversation,
     errors,
     parsed,
@@ -94,8 +96,10 @@ def test_upstream_refused_is_502(server: Address, upstream: Upstream) -> None:
                 connection.send(data)
                 status = Reader(connection).response().status
             assert status == 502, f"{name} without an upstream gave {status}, wanted 502"
-    for name, response in answers(server, upstream, 200, {}):
-        assert response.status == 200, f"{name} gave {response.status} afterwards, wanted 200"
+    with ask(server, WHOLE) as stream:
+        upstream.next_request().respond(200, {})
+        status = Reader(stream.connection).response().status
+    assert status == 200, f"when the upstream was back, the answer was {status}, wanted 200"
 
 
 @pytest.mark.case("C16", "RFC 9110 15.6.5")
@@ -113,7 +117,7 @@ def test_late_headers_are_504(server: Address, upstream: Upstream) -> None:
             waited = time.monotonic() - start
 
             assert status == 504, f"{name} gave {status} after {waited:.2f} s, wanted 504"
-            assert waited > UPSTREAM_TIMEOUT - SLACK, (
+            assert UPSTREAM_TIMEOUT - SLACK < waited < 2 * UPSTREAM_TIMEOUT, (
                 f"{name} was given up after {waited:.2f} s, wanted {UPSTREAM_TIMEOUT} s"
             )
 

@@ -62,12 +62,10 @@ def test_each_event_is_data_and_a_blank_line(server: Address, upstream: Upstream
     with conversation(server, upstream) as (stream, model):
         for chunk in CHUNKS:
             text = json.dumps(chunk)
-            lines = json.dumps(chunk, indent=1, ensure_ascii=False).split("\n")
             model.send(event(chunk))
             model.send(block([f"data:{text}"]))
-            model.send(block([f"data: {line}" for line in lines]))
             model.send(block([": comment", f"data: {text}", "unheard of", "x: y"], "\r\n"))
-            assert_relayed(stream, [chunk] * 4)
+            assert_relayed(stream, [chunk] * 3)
         model.finish()
         last = stream.events_to_the_end()
 
@@ -75,6 +73,18 @@ def test_each_event_is_data_and_a_blank_line(server: Address, upstream: Upstream
         seen = [event.data for event in last]
         assert len(seen) == 2 and seen[1] == DONE, f"the end was {seen}, wanted a reason and [DONE]"
         assert stream.reader.unfinished == [], f"behind it came {stream.reader.unfinished}"
+
+
+@pytest.mark.case("C7", "WHATWG HTML 9.2.6")
+def test_data_lines_are_joined(server: Address, upstream: Upstream) -> None:
+    """JSON that the upstream tells in several lines of data is one event."""
+    with conversation(server, upstream) as (stream, model):
+        for end in ("\n", "\r\n"):
+            for chunk in CHUNKS[:5]:
+                text = json.dumps(chunk, indent=1, ensure_ascii=False)
+                lines = [f"data: {line}" for line in text.split("\n")]
+                model.send(block([lines[0], ": comment", *lines[1:]], end))
+                assert_relayed(stream, [chunk])
 
 
 @pytest.mark.case("C8", "SPEC.md", decides="both")

@@ -7,11 +7,13 @@ says next, and whoever looks sees how the app left the model. Order is observed,
 
 from __future__ import annotations
 
+import gzip
 import json
 import select
 import socket
 import struct
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -121,6 +123,7 @@ class Exchange:
         self.body = b""
         self.accepted = 0
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
+        self._compressor: zlib._Compress | None = None
         self._closed = False
         self._unsent = b""
 
@@ -161,19 +164,31 @@ class Exchange:
 
     # The answer
 
-    def respond(self, status: int, body: object, headers: Headers = ()) -> None:
-        """Answer with JSON and close."""
+    def respond(
+        self, status: int, body: object, headers: Headers = (), *, compressed: bool = False
+    ) -> None:
+        """Answer with JSON and close; `compressed` only where the app offered gzip."""
         content = json.dumps(body).encode()
-        length = ("Content-Length", str(len(content)))
-        self.head(status, [("Content-Type", "application/json"), length, *headers])
+        fields = [("Content-Type", "application/json"), *headers]
+        if compressed and self._offers_gzip():
+            content = gzip.compress(content)
+            fields.append(("Content-Encoding", "gzip"))
+        self._head(status, [*fields, ("Content-Length", str(len(content)))])
         self._write(content)
         self.close()
 
-    def start(self, content_type: str = EVENT_STREAM) -> None:
+    def start(self, content_type: str = EVENT_STREAM, *, compressed: bool = False) -> None:
         """Begin a stream: the headers, and nothing yet behind them."""
-        self.head(200, [("Content-Type", content_type), ("Transfer-Encoding", "chunked")])
+        fields = [("Content-Type", content_type), ("Transfer-Encoding", "chunked")]
+        if compressed and self._offers_gzip():
+            fields.append(("Content-Encoding", "gzip"))
+            self._compressor = zlib.compressobj(wbits=31)
+        self._head(200, fields)
 
-    def head(self, status: int, headers: Headers) -> None:
+    def _offers_gzip(self) -> bool:
+        return "gzip" in self.headers.get("accept-encoding", "")
+
+    def _head(self, status: int, headers: Headers) -> None:
         fields = [*headers, ("Connection", "close")]
         lines = [f"HTTP/1.1 {status} Said so", *(f"{name}: {value}" for name, value in fields)]
         self._write("\r\n".join([*lines, "", ""]).encode("latin-1"))
@@ -184,6 +199,8 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Send a piece of the stream as one chunk."""
+        if (compressor := self._compressor) is not None:
+            data = compressor.compress(data) + compressor.flush(zlib.Z_SYNC_FLUSH)
         self._write(chunk(data))
 
     def send_in_pieces(self, data: bytes, size: int = 1) -> None:
@@ -198,6 +215,8 @@ class Exchange:
 
     def end(self) -> None:
         """End the stream in good order, whatever has been said, and close."""
+        if self._compressor is not None:
+            self._write(chunk(self._compressor.flush()))
         self._write(chunk(b""))
         self.close()
 
