@@ -37,13 +37,14 @@ BODY_LIMIT = 1024 * 1024
 EVENT_LIMIT = 16 * BODY_LIMIT  # an image comes as one event, in base64
 KEPT_HEADERS = ("content-type", "retry-after", "x-request-id")
 
-# One for all requests, so what httpx keeps or bounds by default would reach from one client to the
-# next: the upstream's cookies, 100 connections, and (trust_env) the password in a .netrc.
+# One for all clients, who must not feel each other: by default the upstream's cookies go from one
+# to the next, and the 101st waits for another to end. What httpx calls a time-out also ends a
+# silence in mid-stream, and trust_env can add an Authorization of its own, from a .netrc.
 upstream = httpx.AsyncClient(
     base_url=os.environ.get("UPSTREAM_BASE_URL", "http://127.0.0.1:9000/v1"),
     cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     limits=httpx.Limits(max_connections=None),
-    timeout=None,  # a model may be silent for long; what is bounded is the wait for headers
+    timeout=None,
     trust_env=False,
 )
 
@@ -163,18 +164,17 @@ async def models(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def relay(scope: Scope, send: Send, method: str, path: str, body: bytes = b"") -> None:
-    headers = {"content-type": "application/json"} if body else {}
-    client = request_headers(scope)
+    headers = {b"content-type": b"application/json"} if body else {}
     if UPSTREAM_API_KEY:
-        headers["authorization"] = f"Bearer {UPSTREAM_API_KEY}"
-    elif "authorization" in client:
-        headers["authorization"] = client["authorization"]
+        headers[b"authorization"] = f"Bearer {UPSTREAM_API_KEY}".encode()
+    elif authorization := dict(scope["headers"]).get(b"authorization"):
+        headers[b"authorization"] = authorization
     try:
         async with (
             asyncio.timeout(UPSTREAM_TIMEOUT) as patience,
             upstream.stream(method, path, content=body, headers=headers) as response,
         ):
-            patience.reschedule(None)  # the headers are there
+            patience.reschedule(None)  # its headers are there
             media_type = response.headers.get("content-type", "").partition(";")[0]
             if response.is_success and media_type == "text/event-stream":
                 await send(response_start(200, STREAM_HEADERS))
@@ -196,13 +196,13 @@ async def completion_events(response: httpx.Response) -> AsyncIterator[str]:
             if event.data == "[DONE]":
                 finished = True
                 break
-            if event.data:  # none in a lone id or retry
+            if event.data:  # not a lone id or retry
                 chunk = read_object(event.data)
                 yield f"data: {event.data.replace('\n', ' ')}\n\n"
                 if chunk.get("error"):
                     return
                 choices = chunk.get("choices") or ()
-                finished = finished or any(choice.get("finish_reason") for choice in choices)
+                finished |= any(choice.get("finish_reason") for choice in choices)
         if not finished:
             raise ValueError("it ended too early")
     except (httpx.HTTPError, ValueError) as error:
