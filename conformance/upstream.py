@@ -67,7 +67,7 @@ class Upstream:
                     self._waiting.remove(exchange)
                     self._exchanges.append(exchange)
                     return exchange
-                if exchange.is_closed():
+                if exchange.closed:
                     self._waiting.remove(exchange)
 
     def hears_nothing(self, seconds: float) -> bool:
@@ -111,8 +111,9 @@ class Upstream:
 class Exchange:
     """One request, and its answer as far as it has been told.
 
-    `accepted` counts the bytes of the answer that the app's side took. Every answer says
-    `Connection: close`, so a connection that is open is one that the app holds open.
+    `accepted` counts the bytes of the answer that the app's side took. `closed` tells whether either
+    side was seen to leave. Every answer says `Connection: close`, so a connection that is open is one
+    that the app holds open.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -124,7 +125,7 @@ class Exchange:
         self.accepted = 0
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
         self._compressor: zlib._Compress | None = None
-        self._closed = False
+        self.closed = False
         self._unsent = b""
 
     # The request
@@ -260,7 +261,7 @@ class Exchange:
 
     def close(self) -> None:
         """Leave with FIN, in the middle of whatever was said."""
-        self._closed = True
+        self.closed = True
         self.socket.close()
 
     def reset(self) -> None:
@@ -269,21 +270,21 @@ class Exchange:
         self.close()
 
     def is_closed(self) -> bool:
-        """Return whether either side has closed the connection."""
-        while not self._closed and self._receive(0):
+        """Look whether either side has closed the connection; what comes behind a request is lost."""
+        while not self.closed and self._receive(0):
             pass
-        return self._closed
+        return self.closed
 
     def is_closed_within(self, seconds: float) -> bool:
         """Return whether either side closes the connection, as soon as that is known."""
         deadline = time.monotonic() + seconds
         while not self.is_closed() and (left := deadline - time.monotonic()) > 0:
             select.select([self.socket], [], [], left)
-        return self._closed
+        return self.closed
 
     def _receive(self, within: float) -> bytes:
         """Return what comes; b"" when nothing does, and when the app has closed the connection."""
-        if self._closed or not select.select([self.socket], [], [], within)[0]:
+        if self.closed or not select.select([self.socket], [], [], within)[0]:
             return b""
         try:
             data = self.socket.recv(1 << 16)

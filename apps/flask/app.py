@@ -7,22 +7,50 @@ long message and may still be answering Close when the view returns. As with any
 leave with the first piece of body, and only a failing write tells that a client left.
 """
 
+import json
 import os
 import re
+import select
+import socket
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from wsgiref.types import WSGIEnvironment
 
+import httpx2 as httpx
 from flask import Flask, Response, abort, request
 from flask.typing import ResponseReturnValue
 from flask_sock import Sock  # type: ignore[import-untyped]  # has no types
 from simple_websocket import Server  # type: ignore[import-untyped]  # has no types
+from werkzeug.exceptions import RequestEntityTooLarge
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 PING_INTERVAL = float(os.environ.get("PING_INTERVAL", "15"))
+LOOK_INTERVAL = min(0.25, PING_INTERVAL)  # how often a silent stream looks for its client
 ALLOWED_ORIGINS = {o.strip() for o in os.environ.get("ALLOWED_ORIGINS", "").split(",")} - {""}
 MESSAGE_LIMIT = 1024 * 1024
 DEFAULT_TEXT = "Hello from Flask, one token at a time."
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+UPSTREAM_API_KEY = os.environ.get("UPSTREAM_API_KEY")
+UPSTREAM_TIMEOUT = float(os.environ.get("UPSTREAM_TIMEOUT", "60"))
+BODY_LIMIT = 1024 * 1024
+EVENT_LIMIT = 16 * BODY_LIMIT  # an image comes as one event, in base64
+KEPT_HEADERS = ("content-type", "retry-after", "x-request-id")
+
+# One for all clients, who must not feel each other: by default the upstream's cookies go from one
+# to the next, and the 101st waits for another to end. trust_env can add an Authorization of its
+# own, from a .netrc.
+upstream = httpx.Client(
+    base_url=os.environ.get("UPSTREAM_BASE_URL", "http://127.0.0.1:9000/v1"),
+    cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    limits=httpx.Limits(max_connections=None),
+    timeout=UPSTREAM_TIMEOUT,
+    trust_env=False,
+)
 
 app = Flask(__name__)
 app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": MESSAGE_LIMIT}
@@ -126,6 +154,120 @@ def poll() -> ResponseReturnValue:
     return answer, {"cache-control": "no-store"}
 
 
+@app.post("/v1/chat/completions")
+def chat() -> Response:
+    request.max_content_length = BODY_LIMIT
+    try:
+        body = request.get_data()
+        messages = read_object(body).get("messages")
+    except RequestEntityTooLarge:
+        return respond_error(413, "the body is over 1 MiB")
+    except ValueError as error:
+        return respond_error(400, f"the body is not JSON: {error}")
+    if not isinstance(messages, list):
+        return respond_error(400, "messages is not a list")
+    return relay("POST", "/chat/completions", body)
+
+
+@app.get("/v1/models")
+def models() -> Response:
+    return relay("GET", "/models")
+
+
+def relay(method: str, path: str, body: bytes = b"") -> Response:
+    headers = {b"content-type": b"application/json"} if body else {}
+    if UPSTREAM_API_KEY:
+        headers[b"authorization"] = f"Bearer {UPSTREAM_API_KEY}".encode()
+    elif authorization := request.headers.get("Authorization"):
+        headers[b"authorization"] = authorization.encode("latin-1")
+    try:
+        with ExitStack() as exits:
+            response = exits.enter_context(
+                upstream.stream(method, path, content=body, headers=headers)
+            )
+            response.request.extensions["timeout"]["read"] = None  # its headers are there
+            media_type = response.headers.get("content-type", "").partition(";")[0]
+            if response.is_success and media_type == "text/event-stream":
+                events = with_pings(response, request.environ)
+                answer = Response(events, mimetype="text/event-stream", headers=STREAM_HEADERS)
+                answer.call_on_close(exits.pop_all().close)
+                return answer
+            response.read()
+    except httpx.TimeoutException:
+        return respond_error(504, "the upstream did not answer in time")
+    except httpx.HTTPError as error:
+        return respond_error(502, f"the upstream failed: {error}")
+    kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+    return Response(response.text, response.status_code, {"content-type": "text/plain"} | kept)
+
+
+def completion_events(response: httpx.Response) -> Iterator[str]:
+    """Yield the upstream's events, then [DONE], or an error where the upstream did not finish."""
+    finished = False
+    try:
+        for event in httpx.EventSource(response, max_event_size=EVENT_LIMIT):
+            if event.data == "[DONE]":
+                finished = True
+                break
+            if event.data:  # not a lone id or retry
+                chunk = read_object(event.data)
+                yield f"data: {event.data.replace('\n', ' ')}\n\n"
+                if chunk.get("error"):
+                    return
+                choices = chunk.get("choices") or ()
+                finished |= any(choice.get("finish_reason") for choice in choices)
+        if not finished:
+            raise ValueError("it ended too early")
+    except (httpx.HTTPError, ValueError) as error:
+        yield f"data: {error_json(f'the upstream failed: {error}', 502)}\n\n"
+    else:
+        yield "data: [DONE]\n\n"
+
+
+def with_pings(response: httpx.Response, environ: WSGIEnvironment) -> Iterator[str]:
+    """Read the upstream in a second thread, so that this one can ping, and see the client leave."""
+    yield ": open\n\n"
+    with closing(completion_events(response)) as events, ThreadPoolExecutor(1) as reader:
+        try:
+            while True:
+                upcoming = reader.submit(next, events, None)
+                ping_due = time.monotonic() + PING_INTERVAL
+                while not wait({upcoming}, timeout=LOOK_INTERVAL).done:
+                    if has_left(environ):
+                        return
+                    if time.monotonic() >= ping_due:
+                        ping_due += PING_INTERVAL
+                        yield ": ping\n\n"
+                if (event := upcoming.result()) is None:
+                    return
+                yield event
+        finally:
+            hang_up(response)
+
+
+def has_left(environ: WSGIEnvironment) -> bool:
+    """Look at the client's socket. WSGI does not know it, but gunicorn and Werkzeug show theirs."""
+    client = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if client is None:
+        return False
+    poll = select.poll()
+    poll.register(client, getattr(select, "POLLRDHUP", select.POLLHUP))  # the former is Linux's
+    return bool(poll.poll(0))
+
+
+def hang_up(response: httpx.Response) -> None:
+    """End the upstream's connection, and with it a read in another thread; close() waits for it."""
+    with suppress(OSError):  # it has ended already
+        response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    match json.loads(text):
+        case dict() as value:
+            return value
+    raise ValueError("not an object")
+
+
 def tokenize(text: str) -> list[str]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.findall(r"[^ \t\n]+[ \t\n]*|[ \t\n]+", text)
@@ -143,3 +285,13 @@ def read_query(query: Mapping[str, str]) -> tuple[str, float]:
 
 def whole_number(value: str) -> int | None:
     return int(value) if re.fullmatch("[0-9]{1,4000}", value) else None
+
+
+def respond_error(status: int, message: str) -> Response:
+    return Response(error_json(message, status), status, mimetype="application/json")
+
+
+def error_json(message: str, status: int) -> str:
+    kind = "invalid_request_error" if status < 500 else "upstream_error"
+    error = {"message": message, "type": kind, "code": None, "param": None}
+    return json.dumps({"error": error})
