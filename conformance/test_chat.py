@@ -77,6 +77,7 @@ def test_request_json_arrives_whole(server: Address, upstream: Upstream) -> None
         RICH,
         RICH | {"stream": True},
         RICH | {"stream": False},
+        STREAMING,
         {"messages": []},
         {"messages": MESSAGES, "stream": None, "model": None},
     )

@@ -114,9 +114,10 @@ def test_split_characters_survive(server: Address, upstream: Upstream) -> None:
 
     @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
     def relays(text: str) -> None:
+        chunk = {"content": f"é€😀\u2028\x85{text}"}
         for end in ("\n", "\r\n"):
-            model.send_in_pieces(event({"content": f"é€😀{text}"}, end=end))
-            assert_relayed(stream, [{"content": f"é€😀{text}"}])
+            model.send_in_pieces(event(chunk, end=end))
+            assert_relayed(stream, [chunk])
 
     with conversation(server, upstream) as (stream, model):
         relays()

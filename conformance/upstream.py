@@ -15,7 +15,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import h11
@@ -215,10 +215,13 @@ class Exchange:
         self.end()
 
     def end(self) -> None:
-        """End the stream in good order, whatever has been said, and close."""
-        if self._compressor is not None:
-            self._write(chunk(self._compressor.flush()))
-        self._write(chunk(b""))
+        """End the stream in good order, whatever has been said, and close.
+
+        An app that has heard of an error, or the mark, may have left already.
+        """
+        rest = chunk(self._compressor.flush()) if self._compressor is not None else b""
+        with suppress(Closed):
+            self._write(rest + chunk(b""))
         self.close()
 
     def flood(self, limit: int) -> int:
@@ -255,8 +258,8 @@ class Exchange:
     # The end
 
     def leave_in_a_chunk(self, data: bytes) -> None:
-        """Leave with FIN a byte before the end of a chunk."""
-        self._write(chunk(data)[:-3])
+        """Leave with FIN in the middle of a chunk."""
+        self._write(chunk(data)[: -len(data) // 2])
         self.close()
 
     def close(self) -> None:

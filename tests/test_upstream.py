@@ -186,7 +186,7 @@ def test_a_stream_is_chunked(upstream: Upstream, client: socket.socket) -> None:
         pytest.param(Exchange.end, b"0\r\n\r\n", id="good_end"),
         pytest.param(Exchange.close, b"\n\n\r\n", id="fin"),
         pytest.param(Exchange.reset, b"<reset>", id="rst"),
-        pytest.param(lambda e: e.leave_in_a_chunk(b"abc"), b"3\r\nab", id="in_a_chunk"),
+        pytest.param(lambda e: e.leave_in_a_chunk(b"abcdef"), b"6\r\nabcde", id="in_a_chunk"),
     ],
 )
 def test_ways_to_end(
