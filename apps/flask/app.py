@@ -4,7 +4,9 @@ Idiomatic here: one view a path, `abort` for errors, a generator as the body of 
 surprised: Flask-Sock accepts the handshake before the view runs, so the Origin is checked before
 the request; simple-websocket reads in a thread of its own, which wakes nobody when it refuses a
 long message and may still be answering Close when the view returns. As with any WSGI app, headers
-leave with the first piece of body, and only a failing write tells that a client left.
+leave with the first piece of body, and only a failing write tells that a client left. A stream can
+look at the client's socket besides, which is not Flask's business; NOTES.md tells how whatever else
+waits for the upstream could, and at what price.
 """
 
 import json
@@ -13,7 +15,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -25,7 +27,6 @@ from flask import Flask, Response, abort, request
 from flask.typing import ResponseReturnValue
 from flask_sock import Sock  # type: ignore[import-untyped]  # has no types
 from simple_websocket import Server  # type: ignore[import-untyped]  # has no types
-from werkzeug.exceptions import RequestEntityTooLarge
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 PING_INTERVAL = float(os.environ.get("PING_INTERVAL", "15"))
@@ -156,12 +157,11 @@ def poll() -> ResponseReturnValue:
 
 @app.post("/v1/chat/completions")
 def chat() -> Response:
-    request.max_content_length = BODY_LIMIT
-    try:
-        body = request.get_data()
-        messages = read_object(body).get("messages")
-    except RequestEntityTooLarge:
+    body = request.stream.read(BODY_LIMIT + 1)  # max_content_length just cuts a chunked body off
+    if len(body) > BODY_LIMIT:
         return respond_error(413, "the body is over 1 MiB")
+    try:
+        messages = read_object(body).get("messages")
     except ValueError as error:
         return respond_error(400, f"the body is not JSON: {error}")
     if not isinstance(messages, list):
@@ -201,7 +201,7 @@ def relay(method: str, path: str, body: bytes = b"") -> Response:
     return Response(response.text, response.status_code, {"content-type": "text/plain"} | kept)
 
 
-def completion_events(response: httpx.Response) -> Iterator[str]:
+def completion_events(response: httpx.Response) -> Generator[str]:
     """Yield the upstream's events, then [DONE], or an error where the upstream did not finish."""
     finished = False
     try:
@@ -226,7 +226,7 @@ def completion_events(response: httpx.Response) -> Iterator[str]:
 
 def with_pings(response: httpx.Response, environ: WSGIEnvironment) -> Iterator[str]:
     """Read the upstream in a second thread, so that this one can ping, and see the client leave."""
-    yield ": open\n\n"
+    yield ": open\n\n"  # with it the headers leave, as in token_events()
     with closing(completion_events(response)) as events, ThreadPoolExecutor(1) as reader:
         try:
             while True:
@@ -256,7 +256,7 @@ def has_left(environ: WSGIEnvironment) -> bool:
 
 
 def hang_up(response: httpx.Response) -> None:
-    """End the upstream's connection, and with it a read in another thread; close() waits for it."""
+    """End the upstream's connection, and a read in another thread, which close() would not."""
     with suppress(OSError):  # it has ended already
         response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 

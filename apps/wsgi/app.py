@@ -4,7 +4,8 @@ A WSGI application is one function that gets the request as a dict, hands status
 `start_response` and returns the body as an iterable of bytes. Idiomatic here: one function a path,
 a generator for a stream. What surprised: headers leave with the first piece of body, so a stream
 that starts with silence says something first; and only a failing write tells that a client left,
-so the pings free its thread.
+so the pings free its thread. The relay asks the client's socket besides, where the server shows it,
+because what a model says to nobody is paid for; see ../flask/NOTES.md for what that does not mend.
 """
 
 import json
@@ -13,7 +14,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from http.client import responses
@@ -170,7 +171,7 @@ def relay(
         yield from respond(environ, start_response, response.status_code, response.text, kept)
 
 
-def completion_events(response: httpx.Response) -> Iterator[str]:
+def completion_events(response: httpx.Response) -> Generator[str]:
     """Yield the upstream's events, then [DONE], or an error where the upstream did not finish."""
     finished = False
     try:
@@ -195,7 +196,7 @@ def completion_events(response: httpx.Response) -> Iterator[str]:
 
 def with_pings(response: httpx.Response, environ: WSGIEnvironment) -> Iterator[str]:
     """Read the upstream in a second thread, so that this one can ping, and see the client leave."""
-    yield ": open\n\n"
+    yield ": open\n\n"  # with it the headers leave, as in token_events()
     with closing(completion_events(response)) as events, ThreadPoolExecutor(1) as reader:
         try:
             while True:
@@ -225,7 +226,7 @@ def has_left(environ: WSGIEnvironment) -> bool:
 
 
 def hang_up(response: httpx.Response) -> None:
-    """End the upstream's connection, and with it a read in another thread; close() waits for it."""
+    """End the upstream's connection, and a read in another thread, which close() would not."""
     with suppress(OSError):  # it has ended already
         response.extensions["network_stream"].get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
