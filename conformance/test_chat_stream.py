@@ -54,7 +54,13 @@ def assert_relayed(stream: Stream, wanted: Sequence[object]) -> None:
     for chunk in wanted:
         seen = said(stream.next())
 
-        assert seen == chunk, f"{chunk} became {seen}, wanted it as it is"
+        assert seen == chunk, f"{shown(chunk)} became {shown(seen)}, wanted it as it is"
+
+
+def shown(value: object) -> str:
+    """Return a value as a failure shows it: whole when short, or both its ends."""
+    text = repr(value)
+    return text if len(text) < 500 else f"{text[:250]}…{text[-250:]}"
 
 
 @pytest.mark.case("C7", "WHATWG HTML 9.2.6, OpenAI API reference, Streaming")
