@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants import Mutant
 
 ASK = 'await until_disconnect(receive, relay(scope, send, "POST", "/chat/completions", body))'
+TOO_LONG = "    if len(body) > BODY_LIMIT:\n"
 MESSAGES = "    if not isinstance(messages, list):\n"
 KEY = "    if UPSTREAM_API_KEY:\n"
 OWN = '    elif authorization := dict(scope["headers"]).get(b"authorization"):\n'
@@ -126,7 +127,7 @@ REQUESTS = [
         fails("body_over_1_mib_is_413"),
     ),
     Mutant(
-        "limit_counts_characters",
+        "body_limit_counts_characters",
         "The limit of a body counts characters.",
         TOO_LONG,
         '    if len(body.decode(errors="replace")) > BODY_LIMIT:\n',

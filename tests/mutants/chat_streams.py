@@ -29,6 +29,8 @@ NEXT = """        finally:
 """
 LIMITS = "    limits=httpx.Limits(max_connections=None),\n"
 
+TIME_OUT = "    timeout=None,\n"
+HAS_DATA = "            if event.data:  # not a lone id or retry\n"
 
 STREAMS = [
     Mutant(
