@@ -177,7 +177,7 @@ async def relay(scope: Scope, send: Send, method: str, path: str, body: bytes = 
             patience.reschedule(None)  # its headers are there
             media_type = response.headers.get("content-type", "").partition(";")[0]
             if response.is_success and media_type == "text/event-stream":
-                await send(response_start(200, STREAM_HEADERS))
+                await send(response_start(response.status_code, STREAM_HEADERS))
                 return await stream(send, with_pings(completion_events(response)))
             await response.aread()
     except TimeoutError:
@@ -311,14 +311,8 @@ async def disconnected(receive: Receive) -> None:
         pass
 
 
-ROUTES = {
-    "/": hello,
-    "/ws": echo,
-    "/sse": sse,
-    "/poll": poll,
-    "/v1/chat/completions": chat,
-    "/v1/models": models,
-}
+ROUTES = {"/": hello, "/ws": echo, "/sse": sse, "/poll": poll}
+ROUTES |= {"/v1/chat/completions": chat, "/v1/models": models}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

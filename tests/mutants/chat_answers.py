@@ -120,7 +120,7 @@ ANSWERS = [
         fails("late_headers_are_504"),
     ),
     Mutant(
-        "waits_twice_as_long",
+        "gives_up_late",
         "An upstream is given up in double the time.",
         "            asyncio.timeout(UPSTREAM_TIMEOUT) as patience,\n",
         "            asyncio.timeout(UPSTREAM_TIMEOUT * 2) as patience,\n",

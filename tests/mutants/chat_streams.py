@@ -7,7 +7,7 @@ from tests.mutants.chat import fails
 from tests.mutants.chat_answers import DONE, FAILED, FINISHED, YIELD
 
 BEGIN = """            if response.is_success and media_type == "text/event-stream":
-                await send(response_start(200, STREAM_HEADERS))
+                await send(response_start(response.status_code, STREAM_HEADERS))
 """
 STREAM = "                return await stream(send, with_pings(completion_events(response)))\n"
 EVENTS = "        async for event in httpx.EventSource(response, max_event_size=EVENT_LIMIT):\n"

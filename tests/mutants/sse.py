@@ -29,7 +29,7 @@ TOKEN = '        yield f"id: {number}\\n" + event("token", token)\n'
 DONE = '    yield event("done", str(len(tokens)))\n'
 WHILE = "    while delay > PING_INTERVAL:\n"
 SLEEP = "        await asyncio.sleep(PING_INTERVAL)\n        delay -= PING_INTERVAL\n"
-PING = '": ping\\n\\n"'
+PING = '": ping\\n\\n"\n'
 YIELD = '        yield ": ping\\n\\n"\n'
 REST = "    await asyncio.sleep(delay)\n\n\n"
 LINES = '    lines = "".join(f"data: {line}\\n" for line in data.split("\\n"))\n'
@@ -452,22 +452,22 @@ SILENCES = [
     Mutant(
         "pings_are_events_without_data",
         "A ping has a name, so it is more than a comment.",
-        PING,
-        '": ping\\nevent: ping\\n\\n"',
+        PING + REST,
+        '": ping\\nevent: ping\\n\\n"\n' + REST,
         fails("ping_is_a_comment_and_harmless"),
     ),
     Mutant(
         "pings_forget_the_id",
         "A ping makes the browser forget where it was.",
-        PING,
-        '": ping\\nid\\n\\n"',
+        PING + REST,
+        '": ping\\nid\\n\\n"\n' + REST,
         fails("ping_is_a_comment_and_harmless"),
     ),
     Mutant(
         "pings_have_no_line_end",
         "A ping swallows the first line of the next event.",
-        PING,
-        '": ping"',
+        PING + REST,
+        '": ping"\n' + REST,
         fails(
             "ping_breaks_silence",
             "ping_interval_is_configurable",
