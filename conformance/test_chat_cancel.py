@@ -91,7 +91,7 @@ def test_cancel_in_silence(server: Address, upstream: Upstream) -> None:
             assert_closed(model, leave)
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("C19", "SPEC.md", decides="both")
 def test_cancel_while_not_reading(server: Address, upstream: Upstream) -> None:
     """A client that has stopped reading and then leaves stops the model."""
@@ -141,7 +141,7 @@ def test_a_client_that_stops_reading_stalls_the_upstream(
             assert seen == FLOODED, f"{len(event.data)} characters came, wanted those of the flood"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(9)
 @pytest.mark.case("C21", "CWE-772, CWE-401", decides="both")
 def test_a_thousand_leavers_leave_nothing(process: Running, upstream: Upstream) -> None:
     """A thousand clients that leave in every phase leave no socket, thread, descriptor or memory."""

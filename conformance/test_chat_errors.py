@@ -102,7 +102,7 @@ def test_upstream_refused_is_502(server: Address, upstream: Upstream) -> None:
     assert status == 200, f"when the upstream was back, the answer was {status}, wanted 200"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("C16", "RFC 9110 15.6.5")
 def test_late_headers_are_504(server: Address, upstream: Upstream) -> None:
     """An upstream that sends no headers for UPSTREAM_TIMEOUT is given up with 504, not before."""

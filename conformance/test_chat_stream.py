@@ -286,7 +286,7 @@ def test_x_accel_buffering_is_no(server: Address, upstream: Upstream) -> None:
     assert value is not None and value.lower() == "no", f"X-Accel-Buffering is {value!r}, wanted no"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(3)
 @pytest.mark.case("C13", "WHATWG HTML 9.2.7")
 def test_pings_come_before_the_first_token(server: Address, upstream: Upstream) -> None:
     """A model that thinks is waited for, past UPSTREAM_TIMEOUT, and pings break its silence."""
@@ -301,7 +301,7 @@ def test_pings_come_before_the_first_token(server: Address, upstream: Upstream) 
     assert end == DONE, f"a stream that began late ended with {end!r}, wanted [DONE]"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("C13", "WHATWG HTML 9.2.7")
 def test_pings_come_between_tokens(server: Address, upstream: Upstream) -> None:
     """Silence between two tokens is broken by a ping, also where the upstream sends comments."""
@@ -321,7 +321,7 @@ def test_pings_come_between_tokens(server: Address, upstream: Upstream) -> None:
     assert more > 0, f"{PATIENCE:g} s of comments upstream gave the client none, wanted pings"
 
 
-@pytest.mark.waits
+@pytest.mark.waits(2)
 @pytest.mark.case("C13", "WHATWG HTML 9.2.6")
 def test_pings_are_comments(server: Address, upstream: Upstream) -> None:
     """A ping is a comment: it is no event, and it leaves one whole that has half arrived."""
