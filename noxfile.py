@@ -19,7 +19,7 @@ nox.options.error_on_missing_interpreters = True
 
 ROOT = Path(__file__).parent
 APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
-RECORDS = ROOT / "results" / "conformance"
+RESULTS = ROOT / "results"
 STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
@@ -38,8 +38,8 @@ each_app = nox.parametrize("app", [nox.param(name, id=name) for name in APPS])
 def conformance(session: nox.Session, app: str) -> None:
     """Judge an app on its server: -- [--server NAME] [--slow] [--durations] [-k WORDS]."""
     sync(session, "requirements/conformance.txt")
-    session.notify("matrix", posargs=["--since", STARTED])
-    judge(session, "--app", app, "--results", str(RECORDS), *session.posargs)
+    session.notify("matrix", posargs=["conformance", "--since", STARTED])
+    judge(session, "--app", app, "--results", str(RESULTS / "conformance"), *session.posargs)
 
 
 @nox.session(default=False)
@@ -54,11 +54,25 @@ def check(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+@each_app
+def witnesses(session: nox.Session, app: str) -> None:
+    """Have OpenAI's clients, the AI SDK and curl use an app's relay: -- [-k WORDS]."""
+    sync(session, "requirements/witnesses.txt")
+    with session.chdir("witnesses"):
+        session.run("npm", "ci", "--silent", external=True)
+    session.notify("matrix", posargs=["witnesses", "--since", STARTED])
+    record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))
+    suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
+    session.run("python", "-m", "pytest", *suite, "--app", app, *record, *session.posargs)
+
+
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """Show and draw the recorded results, groups down, stacks across."""
+    """Show and draw what is recorded, groups down, stacks across: -- [conformance | witnesses]."""
     sync(session, "requirements/conformance.txt")
-    drawing = ("--picture", str(RECORDS.parent / "matrix.svg"))
-    session.run("python", "-m", "conformance.matrix", str(RECORDS), *drawing, *session.posargs)
+    kind, *options = session.posargs or ["conformance"]
+    drawing = ("--picture", str(RESULTS / f"{kind}.svg"))
+    session.run("python", "-m", "conformance.matrix", str(RESULTS / kind), *drawing, *options)
 
 
 @nox.session
@@ -74,7 +88,7 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests")
+    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses")
 
 
 @nox.session
@@ -100,7 +114,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "lint"):
+        for group in ("conformance", "witnesses", "lint"):
             compile_group(session, group)
 
 

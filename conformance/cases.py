@@ -46,9 +46,13 @@ class Case:
 
 
 def case_id(module: str, function: str) -> str:
-    """Return `group/words`: the first word of the module and the function, without `test_`."""
-    group = module.removeprefix("test_").partition("_")[0]
-    return f"{group}/{function.removeprefix('test_')}"
+    """Return `group/words`: the first word of the module and the function, without `test_`.
+
+    A case that is asked of several witnesses, as a parameter, has the witness for its group.
+    """
+    words, _, witness = function.removeprefix("test_").rstrip("]").partition("[")
+    group = witness or module.removeprefix("test_").partition("_")[0]
+    return f"{group}/{words}"
 
 
 @cache

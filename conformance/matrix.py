@@ -49,7 +49,8 @@ def table(stacks: Sequence[Result]) -> Table:
     grid.add_column("")
     for result in stacks:
         grid.add_column(f"{result['app']}\n{result['server']}", justify="right", no_wrap=True)
-    for group in results.GROUPS:
+    judged = {name.partition("/")[0] for result in stacks for name in result["cases"]}
+    for group in (name for name in results.GROUPS + results.WITNESSES if name in judged):
         cells = [
             cell([case for name, case in result["cases"].items() if name.startswith(f"{group}/")])
             for result in stacks
@@ -68,11 +69,11 @@ def failures(stacks: Sequence[Result]) -> list[str]:
     ]
 
 
-def picture(stacks: Sequence[Result]) -> str:
+def picture(stacks: Sequence[Result], title: str) -> str:
     """Return the table as an SVG that needs nothing from the network."""
     console = Console(record=True, width=24 + 12 * len(stacks), file=io.StringIO())
     console.print(table(stacks), LEGEND, sep="\n\n")
-    drawn = console.export_svg(title="nox -s conformance")
+    drawn = console.export_svg(title=title)
     return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
 
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     stacks = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
     if options.picture and stacks:
-        options.picture.write_text(picture(stacks))
+        options.picture.write_text(picture(stacks, f"nox -s {options.folder.name}"))
     recent = [result for result in stacks if result["date"] >= options.since]
     if not recent:
         parser.exit(message="no whole run to show; a run with -k or --only is not recorded\n")

@@ -17,6 +17,8 @@ HERE = Path(__file__).parent
 
 # In the order of the contract, which is the order of every table.
 GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
+# Real clients, each a group of its own in what `nox -s witnesses` records.
+WITNESSES = ("openai_python", "openai_node", "ai_sdk", "curl")
 
 
 class Outcome(StrEnum):
@@ -87,7 +89,7 @@ SCHEMA: dict[str, Any] = {
         "cases": {
             "type": "object",
             "description": "Judgements by case id.",
-            "propertyNames": {"pattern": f"^({'|'.join(GROUPS)})/[a-z0-9_]+$"},
+            "propertyNames": {"pattern": f"^({'|'.join(GROUPS + WITNESSES)})/[a-z0-9_]+$"},
             "additionalProperties": {
                 "type": "object",
                 "additionalProperties": False,
