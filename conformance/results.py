@@ -17,8 +17,8 @@ HERE = Path(__file__).parent
 
 # In the order of the contract, which is the order of every table.
 GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
-# Real clients, each a group of its own in what `nox -s witnesses` records.
-WITNESSES = ("openai_python", "openai_node", "ai_sdk", "curl")
+# Real clients, and a real model: the groups of what `nox -s witnesses` records.
+WITNESSES = ("openai_python", "openai_node", "ai_sdk", "curl", "model")
 
 
 class Outcome(StrEnum):

@@ -58,9 +58,9 @@ class Upstream:
             # An app may open a connection and have no use for it yet, so all of them are looked at.
             sources = [self._listener, *(exchange.socket for exchange in self._waiting)]
             left = max(deadline - time.monotonic(), 0)
-            if not select.select(sources, [], [], left)[0]:
+            if not readable(sources, left):
                 raise Silence(f"no request came to the upstream within {within:g} s, wanted one")
-            if select.select([self._listener], [], [], 0)[0]:
+            if readable([self._listener], 0):
                 self._waiting.append(Exchange(self._listener.accept()[0]))
             for exchange in list(self._waiting):
                 if exchange.receive_request():
@@ -89,7 +89,7 @@ class Upstream:
 
     def forget(self) -> None:
         """Drop all connections, also those that wait to be accepted."""
-        while select.select([self._listener], [], [], 0)[0]:
+        while readable([self._listener], 0):
             self._listener.accept()[0].close()
         for exchange in self._waiting + self._exchanges:
             exchange.close()
@@ -234,7 +234,7 @@ class Exchange:
         self.socket.setblocking(False)
         while (taken := self.accepted - start) < limit:
             self._unsent = self._unsent or data
-            if not select.select([], [self.socket], [], STALLED_AFTER)[1]:
+            if not poll([self.socket], select.POLLOUT, STALLED_AFTER):
                 break
             try:
                 sent = self.socket.send(self._unsent)
@@ -282,12 +282,12 @@ class Exchange:
         """Return whether either side closes the connection, as soon as that is known."""
         deadline = time.monotonic() + seconds
         while not self.is_closed() and (left := deadline - time.monotonic()) > 0:
-            select.select([self.socket], [], [], left)
+            readable([self.socket], left)
         return self.closed
 
     def _receive(self, within: float) -> bytes:
         """Return what comes; b"" when nothing does, and when the app has closed the connection."""
-        if self.closed or not select.select([self.socket], [], [], within)[0]:
+        if self.closed or not readable([self.socket], within):
             return b""
         try:
             data = self.socket.recv(1 << 16)
@@ -296,6 +296,18 @@ class Exchange:
         if not data:
             self.close()
         return data
+
+
+def readable(sockets: Sequence[socket.socket], within: float) -> bool:
+    """Wait until bytes, a connection or an end has come to any of these; return whether it has."""
+    return poll(sockets, select.POLLIN, within)
+
+
+def poll(sockets: Sequence[socket.socket], event: int, within: float) -> bool:
+    poll = select.poll()  # select() cannot look at a descriptor over 1024
+    for each in sockets:
+        poll.register(each, event)
+    return bool(poll.poll(within * 1000))
 
 
 # What a model says

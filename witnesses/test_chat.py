@@ -94,7 +94,9 @@ def test_error_frame_is_an_error(client: Witness, upstream: Upstream) -> None:
     model.send(event(BUSY) + event(DONE))
 
     seen = client.hears()
-    assert "too many" in seen.get("error", ""), f"saw {seen}, wanted an error with the model's words"
+    assert "too many" in seen.get("error", ""), (
+        f"saw {seen}, wanted an error with the model's words"
+    )
 
 
 @pytest.mark.case("C22", "OpenAI API reference, Streaming")
@@ -131,4 +133,6 @@ def test_leaves(client: Witness, upstream: Upstream) -> None:
     model = begin(client, upstream, "leave")
     say_one(client, model)
 
-    assert model.is_closed_within(CLOSED_WITHIN), f"open {CLOSED_WITHIN:g} s later, wanted it closed"
+    assert model.is_closed_within(CLOSED_WITHIN), (
+        f"open {CLOSED_WITHIN:g} s later, wanted it closed"
+    )
