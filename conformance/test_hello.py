@@ -207,7 +207,7 @@ def test_connection_close_is_honoured(server: Address) -> None:
 def test_pipelined_pair_in_order(server: Address, stack: Stack) -> None:
     """Two requests in one segment get their answers in the order of the requests."""
     with Connection(server) as connection:
-        connection.send(request(server, target="/poll?text=first") + request(server))
+        connection.send(request(server, target="/poll?text=first&after=0") + request(server))
         reader = Reader(connection)
         first, second = reader.response(), reader.response()
 

@@ -247,7 +247,15 @@ FORM = [
         "The server leaves the end to the client.",
         END,
         "    await asyncio.sleep(3600)\n\n\n",
-        fails("done_closes_the_stream"),
+        fails(
+            "done_closes_the_stream",
+            "hello/http10_client_gets_no_chunks",
+            "hello/requests_leave_no_state",
+            "lifecycle/no_traceback_in_the_log",
+            "lifecycle/silent_stream_left_is_freed",
+            "lifecycle/thirty_aborted_streams_free_everything",
+            "security/crlf_in_query_or_header_reaches_no_header",
+        ),
     ),
     Mutant(
         "something_follows_done",
@@ -265,7 +273,14 @@ FORM = [
             self.client.writer.close()
         elif not message.get("more_body", False):
 """,
-        fails("done_closes_the_stream"),
+        fails(
+            "done_closes_the_stream",
+            "hello/requests_leave_no_state",
+            "lifecycle/no_traceback_in_the_log",
+            "lifecycle/silent_stream_left_is_freed",
+            "lifecycle/thirty_aborted_streams_free_everything",
+            "security/crlf_in_query_or_header_reaches_no_header",
+        ),
         file="server.py",
     ),
 ]
@@ -285,6 +300,10 @@ TIMES = [
             "not_compressed_unless_flushed",
             "ping_breaks_silence",
             "ping_is_a_comment_and_harmless",
+            "lifecycle/no_traceback_in_the_log",
+            "lifecycle/sigterm_with_open_stream_exits",
+            "lifecycle/silent_stream_left_is_freed",
+            "lifecycle/thirty_aborted_streams_free_everything",
         ),
     ),
     Mutant(
@@ -364,6 +383,10 @@ TIMES = [
             "not_compressed_unless_flushed",
             "ping_breaks_silence",
             "ping_interval_is_configurable",
+            "lifecycle/no_traceback_in_the_log",
+            "lifecycle/sigterm_with_open_stream_exits",
+            "lifecycle/silent_stream_left_is_freed",
+            "lifecycle/thirty_aborted_streams_free_everything",
         ),
     ),
     Mutant(
@@ -516,6 +539,8 @@ CROWDS = [
             "hello_is_quick_beside_20_open_streams",
             "ping_breaks_silence",
             "streams_are_independent",
+            "lifecycle/silent_stream_left_is_freed",
+            "lifecycle/thirty_aborted_streams_free_everything",
         ),
     ),
 ]
