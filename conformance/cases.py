@@ -56,14 +56,14 @@ def case_id(module: str, function: str) -> str:
 
 
 @cache
-def declared() -> tuple[Case, ...]:
-    """Return every case of the suite; raise LookupError for a test that has no mark."""
-    paths = sorted(Path(__file__).parent.glob("test_*.py"))
-    return tuple(case for path in paths for case in _declared_in(path.stem))
+def declared(package: str = "conformance") -> tuple[Case, ...]:
+    """Return every case of a package; raise LookupError for a test that has no mark."""
+    paths = sorted((Path(__file__).parents[1] / package).glob("test_*.py"))
+    return tuple(case for path in paths for case in _declared_in(package, path.stem))
 
 
-def _declared_in(name: str) -> Iterator[Case]:
-    module = importlib.import_module(f"conformance.{name}")
+def _declared_in(package: str, name: str) -> Iterator[Case]:
+    module = importlib.import_module(f"{package}.{name}")
     for test, function in inspect.getmembers(module, inspect.isfunction):
         if not test.startswith("test_") or function.__module__ != module.__name__:
             continue

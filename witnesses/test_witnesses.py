@@ -36,7 +36,7 @@ def begin(client: Witness, upstream: Upstream, scene: str = "stream") -> Exchang
     return model
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Streaming")
+@pytest.mark.case("R1", "OpenAI API reference, Streaming")
 def test_streams(client: Witness, upstream: Upstream) -> None:
     """Each token is with the client before the model says the next, and the end is an end."""
     model = begin(client, upstream)
@@ -50,7 +50,7 @@ def test_streams(client: Witness, upstream: Upstream) -> None:
     assert seen == {"end": True}, f"saw {seen}, wanted the end of the stream"
 
 
-@pytest.mark.case("C22", "WHATWG HTML 9.2.7")
+@pytest.mark.case("R1", "WHATWG HTML 9.2.7")
 def test_waits_through_silence(client: Witness, upstream: Upstream) -> None:
     """Pings before and behind the first token are nothing to the client."""
     model = begin(client, upstream)
@@ -65,7 +65,7 @@ def test_waits_through_silence(client: Witness, upstream: Upstream) -> None:
     assert seen == {"end": True}, f"saw {seen}, wanted the end of the stream"
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Chat Completions")
+@pytest.mark.case("R1", "OpenAI API reference, Chat Completions")
 def test_answers_whole(client: Witness, upstream: Upstream) -> None:
     """An answer without a stream comes whole."""
     client.play("whole")
@@ -75,7 +75,7 @@ def test_answers_whole(client: Witness, upstream: Upstream) -> None:
     assert seen == {"answer": "Something."}, f"saw {seen}, wanted the answer"
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Errors")
+@pytest.mark.case("R2", "OpenAI API reference, Errors")
 def test_refusal_is_an_error(client: Witness, upstream: Upstream) -> None:
     """A refusal by the upstream is an error with its status and its words."""
     client.play("stream")
@@ -86,7 +86,7 @@ def test_refusal_is_an_error(client: Witness, upstream: Upstream) -> None:
     assert "too many" in seen["error"], f"saw {seen}, wanted the words of the upstream"
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Streaming")
+@pytest.mark.case("R2", "OpenAI API reference, Streaming")
 def test_error_frame_is_an_error(client: Witness, upstream: Upstream) -> None:
     """An error that the model tells in its stream is an error with the model's words."""
     model = begin(client, upstream)
@@ -99,7 +99,7 @@ def test_error_frame_is_an_error(client: Witness, upstream: Upstream) -> None:
     )
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Streaming")
+@pytest.mark.case("R2", "OpenAI API reference, Streaming")
 def test_reset_is_an_error(client: Witness, upstream: Upstream) -> None:
     """A model that crashes in mid-stream is an error, not an end."""
     model = begin(client, upstream)
@@ -110,7 +110,7 @@ def test_reset_is_an_error(client: Witness, upstream: Upstream) -> None:
     assert "error" in seen, f"saw {seen}, wanted an error"
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Streaming")
+@pytest.mark.case("R2", "OpenAI API reference, Streaming")
 def test_short_end_is_an_error(client: Witness, upstream: Upstream) -> None:
     """A stream that ends in good order and too early is an error, not an end."""
     model = begin(client, upstream)
@@ -127,7 +127,7 @@ def say_one(client: Witness, model: Exchange) -> None:
     assert seen == {"token": "a"}, f"saw {seen}, wanted the token 'a'"
 
 
-@pytest.mark.case("C22", "SPEC.md")
+@pytest.mark.case("R3", "SPEC.md")
 def test_leaves(client: Witness, upstream: Upstream) -> None:
     """A client that leaves in its own way stops the model."""
     model = begin(client, upstream, "leave")

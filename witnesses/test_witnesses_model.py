@@ -26,7 +26,7 @@ PROMPT = {
 READY_WITHIN = 30.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", params=["model"])
 def model() -> Iterator[Running]:
     """The model, up and answering."""
     stack = Stack(
@@ -52,7 +52,7 @@ def lists_models(running: Running) -> bool:
         return False
 
 
-@pytest.mark.case("C22", "OpenAI API reference, Chat Completions and Models")
+@pytest.mark.case("R4", "OpenAI API reference, Chat Completions and Models")
 def test_speaks_through_the_relay(model: Running, start: Start) -> None:
     """What a real model says comes token by token, and is what it answers whole, asked itself."""
     with start(environ={"UPSTREAM_BASE_URL": f"{model.url}/v1"}) as running:
