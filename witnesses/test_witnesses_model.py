@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,6 @@ from conformance.completions import ask, post, said
 from conformance.conftest import Start
 from conformance.upstream import DONE
 from stacks import Running, Stack, serve
-from witnesses.model import command
 
 pytestmark = pytest.mark.needs("chat")
 
@@ -34,7 +34,7 @@ def model() -> Iterator[Running]:
         server="cyllama",
         title="SmolLM2",
         interface="ASGI",
-        command=tuple(command("{port}")),
+        command=(sys.executable, "-m", "witnesses.model", "--port", "{port}"),
     )
     with serve(stack) as running:
         deadline = time.monotonic() + READY_WITHIN
