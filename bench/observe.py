@@ -71,19 +71,21 @@ def observe(stack: stacks.Stack) -> Observed:
     began, date = time.monotonic(), datetime.datetime.now(datetime.UTC)
     upstream = Upstream()
     with served(stack, upstream) as running:
-        print(f"{stack}: what the relay adds", file=sys.stderr, flush=True)
+        tell(stack, "what the relay adds")
         added = {str(count): adds(running, upstream, count) for count in relay.CROWDS}
         cancel = {}
         for phase in relay.PHASES:
-            print(f"{stack}: a client leaves, {phase}", file=sys.stderr, flush=True)
+            tell(stack, f"a client leaves, {phase}")
             cancel[phase] = cancels(running, upstream, phase)
-        print(f"{stack}: a client stops reading", file=sys.stderr, flush=True)
+    # Each of these has a server that has seen nothing: what was freed once hides what grows again.
+    tell(stack, "a client stops reading")
+    with served(stack, upstream) as running:
         taken, grown = relay.stalled(running, upstream)
+    tell(stack, "streams that are held")
     with served(stack, upstream) as running:
-        print(f"{stack}: streams that are held", file=sys.stderr, flush=True)
         held = relay.held(running, upstream)
+    tell(stack, "SIGTERM with an open stream")
     with served(stack, upstream) as running:
-        print(f"{stack}: SIGTERM with an open stream", file=sys.stderr, flush=True)
         seconds, sees = relay.stopped(running, upstream)
     upstream.close()
     return Observed(
@@ -101,6 +103,10 @@ def observe(stack: stacks.Stack) -> Observed:
         sigterm_client_sees=sees,
         streams_held=held,
     )
+
+
+def tell(stack: stacks.Stack, what: str) -> None:
+    print(f"{stack}: {what}", file=sys.stderr, flush=True)
 
 
 @contextmanager
