@@ -14,7 +14,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypedDict
@@ -24,7 +24,7 @@ from rich.table import Table
 
 import stacks
 from bench import relay
-from conformance import results
+from conformance import matrix, results
 from conformance.memory import MIB
 from conformance.upstream import Upstream
 
@@ -195,11 +195,18 @@ def write(path: Path, observed: Observed) -> None:
 
 
 def show(names: Sequence[str]) -> None:
-    paths = [path for name in names if (path := RECORDS / name).exists()]
-    if not paths:
+    """Print the figures of some stacks, and draw those of all."""
+    every = {path.name: json.loads(path.read_text()) for path in sorted(RECORDS.glob("*.json"))}
+    chosen: list[Observed] = [every[name] for name in names if name in every]
+    if not chosen:
         sys.exit("nothing is recorded of these: nox -s observe takes the figures")
-    observed: list[Observed] = [json.loads(path.read_text()) for path in paths]
-    Console(width=34 + 12 * len(observed)).print(table(observed))
+    Console(width=wide(chosen)).print(table(chosen))
+    drawn = matrix.picture("nox -s observe", wide(every), table(list(every.values())))
+    RECORDS.with_suffix(".svg").write_text(drawn)
+
+
+def wide(stacks: Collection[object]) -> int:
+    return 30 + 12 * len(stacks)
 
 
 if __name__ == "__main__":

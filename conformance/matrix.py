@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -69,10 +69,10 @@ def failures(stacks: Sequence[Result]) -> list[str]:
     ]
 
 
-def picture(stacks: Sequence[Result], title: str) -> str:
-    """Return the table as an SVG that needs nothing from the network."""
-    console = Console(record=True, width=24 + 12 * len(stacks), file=io.StringIO())
-    console.print(table(stacks), LEGEND, sep="\n\n")
+def picture(title: str, width: int, *shown: RenderableType) -> str:
+    """Return what a terminal would show as an SVG that needs nothing from the network."""
+    console = Console(record=True, width=width, file=io.StringIO())
+    console.print(*shown, sep="\n\n")
     drawn = console.export_svg(title=title)
     return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     stacks = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
     if options.picture and stacks:
-        options.picture.write_text(picture(stacks, f"nox -s {options.folder.name}"))
+        title, width = f"nox -s {options.folder.name}", 24 + 12 * len(stacks)
+        options.picture.write_text(picture(title, width, table(stacks), LEGEND))
     recent = [result for result in stacks if result["date"] >= options.since]
     if not recent:
         parser.exit(message="no whole run to show; a run with -k or --only is not recorded\n")
