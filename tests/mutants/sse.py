@@ -19,7 +19,6 @@ STREAMS = "    await until_disconnect(receive, stream(send, events))\n"
 CHUNKS = """    async for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk.encode(), "more_body": True})
 """
-END = '    await send({"type": "http.response.body"})\n\n\n'
 NUMBERS = "enumerate(tokens[sent:], start=sent + 1)"
 WAITS = "        if number > 1:\n"
 PINGS = """            async for ping in pause(delay):
@@ -46,21 +45,21 @@ HEADS = [
         "A stream is `text/plain`.",
         '"content-type": "text/event-stream"',
         '"content-type": "text/plain; charset=utf-8"',
-        fails("type_is_event_stream"),
+        fails("type_is_event_stream", "chat/headers_are_those_of_sse"),
     ),
     Mutant(
         "stream_is_kept_until_stale",
         "A cache may keep a stream, and has to ask only once it is stale.",
         '    "cache-control": "no-store",\n',
         '    "cache-control": "private, max-age=0, must-revalidate",\n',
-        fails("cache_control_is_no_cache_or_no_store"),
+        fails("cache_control_is_no_cache_or_no_store", "chat/headers_are_those_of_sse"),
     ),
     Mutant(
         "nginx_may_buffer",
         "nginx is not told to pass events on.",
         '    "x-accel-buffering": "no",\n',
         "",
-        fails("x_accel_buffering_is_no"),
+        fails("x_accel_buffering_is_no", "chat/x_accel_buffering_is_no"),
     ),
     Mutant(
         "origin_is_echoed",
@@ -245,8 +244,12 @@ FORM = [
     Mutant(
         "response_stays_open_behind_done",
         "The server leaves the end to the client.",
-        END,
-        "    await asyncio.sleep(3600)\n\n\n",
+        STREAMS,
+        """    async def endless(message: dict[str, Any]) -> None:
+        await (send(message) if message.get("body") else asyncio.sleep(3600))
+
+    await until_disconnect(receive, stream(endless, events))
+""",
         fails(
             "done_closes_the_stream",
             "hello/http10_client_gets_no_chunks",
@@ -371,9 +374,11 @@ TIMES = [
     Mutant(
         "stream_is_sent_whole",
         "Every event waits for the last one.",
-        CHUNKS,
-        """    body = "".join([chunk async for chunk in chunks]).encode()
-    await send({"type": "http.response.body", "body": body, "more_body": True})
+        STREAMS,
+        """    async def whole() -> AsyncIterator[str]:
+        yield "".join([chunk async for chunk in events])
+
+    await until_disconnect(receive, stream(send, whole()))
 """,
         fails(
             "bad_last_event_id_is_ignored",
@@ -470,6 +475,9 @@ SILENCES = [
         "15.0",
         fails(
             "ping_interval_is_configurable",
+            "chat/pings_are_comments",
+            "chat/pings_come_before_the_first_token",
+            "chat/pings_come_between_tokens",
         ),
     ),
     Mutant(
