@@ -86,7 +86,7 @@ def matrix(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
     sync(session, "requirements/conformance.txt")
-    session.run("pytest", "tests", *LANES, "-n", "16", *session.posargs, env=CACHED)
+    session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 
 @nox.session

@@ -493,12 +493,7 @@ now = asyncio.get_running_loop().time()
         "Only the option `close` in lower case closes, `Close` does not.",
         PARSE,
         '    http.receive_data(head.replace(b"Connection: Close", b"Connection: keep-alive"))\n',
-        frozenset(
-            {
-                "hello/connection_close_is_honoured",
-                "lifecycle/two_hundred_connections_leave_no_descriptors",
-            }
-        ),
+        frozenset({"hello/connection_close_is_honoured"}),
         file="server.py",
     ),
     Mutant(

@@ -397,7 +397,6 @@ ANSWERS = [
         "first_token_does_not_wait",
         "ids_count_from_one",
         "waits_for_the_delay",
-        "lifecycle/sigterm_finishes_request_in_flight",
     ),
     answers(
         "token_at_after",
