@@ -69,6 +69,11 @@ def failures(stacks: Sequence[Result]) -> list[str]:
     ]
 
 
+def wide(stacks: Sequence[Result]) -> int:
+    """Return how many columns the table of these takes."""
+    return 24 + 12 * len(stacks)
+
+
 def picture(title: str, width: int, *shown: RenderableType) -> str:
     """Return what a terminal would show as an SVG that needs nothing from the network."""
     console = Console(record=True, width=width, file=io.StringIO())
@@ -86,12 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     stacks = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
     if options.picture and stacks:
-        title, width = f"nox -s {options.folder.name}", 24 + 12 * len(stacks)
-        options.picture.write_text(picture(title, width, table(stacks), LEGEND))
+        title = f"nox -s {options.folder.name}"
+        options.picture.write_text(picture(title, wide(stacks), table(stacks), LEGEND))
     recent = [result for result in stacks if result["date"] >= options.since]
     if not recent:
         parser.exit(message="no whole run to show; a run with -k or --only is not recorded\n")
-    console = Console()
+    console = Console(width=max(Console().width, wide(recent)))
     console.print(table(recent), LEGEND, sep="\n\n")
     for line in failures(recent):
         console.print(line, style="red", markup=False, highlight=False)
