@@ -274,7 +274,6 @@ async def stream_chunk(send: Send, chunk: str) -> None:
         | {
             "lifecycle/two_hundred_connections_leave_no_descriptors",
             "websocket/abrupt_drop_frees_the_handler",
-            "websocket/early_frame_leaks_nothing",
             "websocket/half_a_frame_then_gone",
         },
         file="server.py",
