@@ -121,12 +121,13 @@ def test_split_characters_survive(server: Address, upstream: Upstream) -> None:
     @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=8))
     def relays(text: str) -> None:
         chunk = {"content": f"é€😀\u2028\x85{text}"}
-        for end in ("\n", "\r\n"):
-            model.send_in_pieces(event(chunk, end=end))
-            assert_relayed(stream, [chunk])
+        with conversation(server, upstream) as (stream, model):
+            for end in ("\n", "\r\n"):
+                model.send_in_pieces(event(chunk, end=end))
+                assert_relayed(stream, [chunk])
 
+    relays()
     with conversation(server, upstream) as (stream, model):
-        relays()
         for size, end in ((65_521, "\n"), (2 * LONG_LINE, "\r\n")):
             chunk = {"content": "é😀 " * 70_000}
             chunk["content"] += "x" * (LONG_LINE - len(event(chunk).rstrip()))
