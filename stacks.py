@@ -25,8 +25,9 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import psutil
 
@@ -389,11 +390,36 @@ def probe(host: str, port: int) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nothing is bound to."""
+    """Return a port that nothing is bound to, and that no other run is given while this one lasts."""
     while True:
         port = random.choice(PORTS)
-        if port_is_free(port, also_of_the_past=True):
+        if port_is_free(port, also_of_the_past=True) and _reserve(port):
             return port
+
+
+_reserved: set[int] = set()
+
+
+@cache
+def _reservations() -> TextIO:
+    return Path(tempfile.gettempdir(), f"samewire-ports-{os.getuid()}").open("a")
+
+
+def _reserve(port: int) -> bool:
+    """Keep a port for this process; return whether it was to be had.
+
+    Between the choice of a port and the moment that a server listens on it, another lane would find it
+    free too, and then be answered by that server. Byte `port` of a file that all of them lock tells;
+    such a lock ends with its process, however that ends.
+    """
+    if port in _reserved:
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _reserved.add(port)
+    return True
 
 
 def port_is_free(port: int, *, also_of_the_past: bool = False) -> bool:

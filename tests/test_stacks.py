@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -141,7 +142,8 @@ def test_ready_stack_is_watched_and_ends(tmp_path: Path) -> None:
     """A server answers once it is ready, shows up in its census, and is gone afterwards."""
     with stacks.serve(script(tmp_path, HELLO.format(status=200))) as running:
         running.wait_until_ready()
-        before = running.census()
+        while (before := running.census()).threads > 1:  # the one that answered whether it is ready
+            time.sleep(0.01)
         with socket.create_connection((running.host, running.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\n")
             assert stacks.probe(running.host, running.port) == "200"
@@ -226,3 +228,16 @@ def test_environment_of_a_stack_is_its_own() -> None:
     assert stack.environment.parent == stacks.ENVIRONMENTS
     assert stack.environment != stacks.find("starlette").environment
     assert os.environ.get("VIRTUAL_ENV") != str(stack.environment)
+
+
+def test_no_two_processes_are_given_one_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that was chosen is nobody else's, though nothing listens on it yet."""
+    mine = stacks.free_port()
+    theirs = f"import stacks; print(stacks._reserve({mine}))"
+    seen = subprocess.run(
+        [sys.executable, "-c", theirs], cwd=stacks.ROOT, capture_output=True, text=True, check=True
+    )
+
+    assert seen.stdout == "False\n"
+    monkeypatch.setattr(stacks, "PORTS", [mine, mine + 1])
+    assert stacks.free_port() != mine
