@@ -142,8 +142,8 @@ def test_ready_stack_is_watched_and_ends(tmp_path: Path) -> None:
     """A server answers once it is ready, shows up in its census, and is gone afterwards."""
     with stacks.serve(script(tmp_path, HELLO.format(status=200))) as running:
         running.wait_until_ready()
-        while (before := running.census()).threads > 1:  # the one that answered whether it is ready
-            time.sleep(0.01)
+        while (before := running.census()).sockets or before.threads > 1:
+            time.sleep(0.01)  # until nothing is left of the question whether it is ready
         with socket.create_connection((running.host, running.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\n")
             assert stacks.probe(running.host, running.port) == "200"
