@@ -15,6 +15,8 @@ import pytest
 import stacks
 from stacks import Stack, StackError
 
+WITHIN = 30.0
+
 MANIFEST = """
 [project]
 dependencies = ["nothing"]
@@ -142,8 +144,7 @@ def test_ready_stack_is_watched_and_ends(tmp_path: Path) -> None:
     """A server answers once it is ready, shows up in its census, and is gone afterwards."""
     with stacks.serve(script(tmp_path, HELLO.format(status=200))) as running:
         running.wait_until_ready()
-        while (before := running.census()).sockets or before.threads > 1:
-            time.sleep(0.01)  # until nothing is left of the question whether it is ready
+        before = at_rest(running)
         with socket.create_connection((running.host, running.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\n")
             assert stacks.probe(running.host, running.port) == "200"
@@ -154,6 +155,15 @@ def test_ready_stack_is_watched_and_ends(tmp_path: Path) -> None:
     assert during.threads > before.threads
     assert during.memory > 2**20
     assert not psutil.pid_exists(running.process.pid)
+
+
+def at_rest(running: stacks.Running) -> stacks.Census:
+    """Return what a server holds once nothing is left of the question whether it is ready."""
+    deadline = time.monotonic() + WITHIN
+    while (census := running.census()).sockets or census.threads > 1:
+        assert time.monotonic() < deadline, f"{WITHIN:g} s later it still holds {census}"
+        time.sleep(0.01)
+    return census
 
 
 def test_dead_command_is_reported_with_its_output(tmp_path: Path) -> None:
