@@ -7,6 +7,7 @@ import re
 import time
 from contextlib import ExitStack
 from email.message import Message
+from itertools import pairwise
 
 import httpx2 as httpx
 import pytest
@@ -224,12 +225,16 @@ def test_waits_for_the_delay(http: httpx.Client) -> None:
 @pytest.mark.case("P3", "SPEC.md")
 def test_default_delay_is_waited(http: httpx.Client) -> None:
     """Without a delay, a poll takes 0.05 s."""
-    start = time.monotonic()
+    marks = [time.monotonic()]
     for after in range(1, 11):
         polled(http, text=ELEVEN, after=after)
-    seconds = time.monotonic() - start
+        marks.append(time.monotonic())
+    # A busy machine delays some of the ten, and hardly all of them.
+    quickest = min(end - start for start, end in pairwise(marks))
 
-    assert 0.46 <= seconds < 0.5 + LATE, f"ten polls took {seconds:.3f} s, wanted 0.5 s"
+    assert 0.045 <= quickest < 0.05 + LATE / 10, (
+        f"the quickest of ten polls took {quickest:.3f} s, wanted 0.05 s"
+    )
 
 
 @pytest.mark.case("P3", "SPEC.md")
