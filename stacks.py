@@ -391,10 +391,10 @@ def probe(host: str, port: int) -> str:
 
 def free_port() -> int:
     """Return a port that nothing is bound to, and that no other run is given while this one lasts."""
-    while True:
-        port = random.choice(PORTS)
+    for port in random.sample(PORTS, len(PORTS)):
         if port_is_free(port, also_of_the_past=True) and _reserve(port):
             return port
+    raise StackError(f"no port from {PORTS[0]} to {PORTS[-1]} is free; end what holds them")
 
 
 _reserved: set[int] = set()

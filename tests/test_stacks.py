@@ -241,5 +241,6 @@ def test_no_two_processes_are_given_one_port(monkeypatch: pytest.MonkeyPatch) ->
     )
 
     assert seen.stdout == "False\n"
-    monkeypatch.setattr(stacks, "PORTS", range(mine, mine + 100))
-    assert stacks.free_port() != mine
+    monkeypatch.setattr(stacks, "PORTS", range(mine, mine + 1))
+    with pytest.raises(StackError, match=f"no port from {mine} to {mine} is free"):
+        stacks.free_port()
