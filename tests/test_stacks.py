@@ -173,8 +173,11 @@ def test_wrong_answer_is_reported(tmp_path: Path) -> None:
     """A server that answers, but not with 200, is no time-out without a word."""
     stack = script(tmp_path, HELLO.format(status=503))
 
-    with stacks.serve(stack) as running, pytest.raises(StackError) as error:
-        running.wait_until_ready(within=0.5)
+    with stacks.serve(stack) as running:
+        while stacks.probe(running.host, running.port) != "503":
+            time.sleep(0.01)  # on a busy machine it takes its time to listen
+        with pytest.raises(StackError) as error:
+            running.wait_until_ready(within=0.5)
 
     assert "GET / gave 503 for 0.5 s, wanted 200" in str(error.value)
 
