@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import tomllib
 from pathlib import Path
 
 import nox
@@ -36,10 +37,20 @@ each_app = nox.parametrize("app", [nox.param(name, id=name) for name in APPS])
 @nox.session
 @each_app
 def conformance(session: nox.Session, app: str) -> None:
-    """Judge an app on its server: -- [--server NAME] [--slow] [--durations] [-k WORDS]."""
+    """Judge an app: -- [--server NAME | --server all] [--slow] [--durations] [-k WORDS]."""
     sync(session, "requirements/conformance.txt")
     session.notify("matrix", posargs=["conformance", "--since", STARTED])
-    judge(session, "--app", app, "--results", str(RESULTS / "conformance"), *session.posargs)
+    options = ["--app", app, "--results", str(RESULTS / "conformance"), *session.posargs]
+    if "all" not in session.posargs:
+        return judge(session, *options)
+    red = []
+    for server in servers_of(app):
+        try:
+            judge(session, *(server if option == "all" else option for option in options))
+        except nox.command.CommandFailed:
+            red.append(f"{app}-{server}")
+    if red:
+        session.error(f"red: {', '.join(red)}")
 
 
 @nox.session(default=False)
@@ -81,7 +92,7 @@ def observe(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def matrix(session: nox.Session) -> None:
-    """Show and draw what is recorded, groups down, stacks across: -- [conformance | witnesses]."""
+    """Show and draw what is recorded, stacks down, groups across: -- [conformance | witnesses]."""
     sync(session, "requirements/conformance.txt")
     kind, *options = session.posargs or ["conformance"]
     drawing = ("--picture", str(RESULTS / f"{kind}.svg"))
@@ -136,6 +147,13 @@ def lock(session: nox.Session) -> None:
     if not session.posargs:
         for group in ("conformance", "witnesses", "model", "lint"):
             compile_group(session, group)
+
+
+def servers_of(app: str) -> list[str]:
+    """Return the servers that an app's manifest names."""
+    manifest = tomllib.loads((ROOT / "apps" / app / "pyproject.toml").read_text())
+    servers: list[str] = manifest["tool"]["stack"]["servers"]
+    return servers
 
 
 def sync(session: nox.Session, *locks: str) -> None:

@@ -67,6 +67,7 @@ class Server:
     interface: Interface
     dependencies: tuple[str, ...]
     command: tuple[str, ...]
+    lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
 
@@ -125,13 +126,17 @@ def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
     servers = {}
     for name, table in tomllib.loads(path.read_text()).items():
         place = f"{path.name}: [{name}]"
-        _check_keys(place, table, ("interface", "dependencies", "command"), ("fails",))
+        _check_keys(place, table, ("interface", "dependencies", "command"), ("lacks", "fails"))
         _check_interface(place, table["interface"])
+        _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
         servers[name] = Server(
             name,
             table["interface"],
             tuple(table["dependencies"]),
-            tuple(table["command"]),
+            tuple(
+                part.replace("{servers}", str(path.parent / "servers")) for part in table["command"]
+            ),
+            _faults(f"{place} lacks", table.get("lacks", {})),
             _faults(f"{place} fails", table.get("fails", {})),
         )
     return servers
@@ -150,10 +155,12 @@ def read_stacks(folder: Path) -> list[Stack]:
     if table is None:
         raise StackError(f"{path} has no [tool.stack] table")
     place = f"{path}: [tool.stack]"
-    _check_keys(place, table, ("title", "interface", "source", "servers"), ("lacks", "fails"))
+    required = ("title", "interface", "source", "servers")
+    _check_keys(place, table, required, ("lacks", "fails", "passes"))
     _check_interface(place, table["interface"])
     _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
-    _check_known(f"{place} fails", "server of this app", table.get("fails", {}), table["servers"])
+    for key in ("fails", "passes"):
+        _check_known(f"{place} {key}", "server of this app", table.get(key, {}), table["servers"])
     servers = read_servers()
     _check_known(f"{place} servers", "server", table["servers"], servers)
     dependencies = tuple(manifest.get("project", {}).get("dependencies", ()))
@@ -163,6 +170,8 @@ def read_stacks(folder: Path) -> list[Stack]:
         if server.interface != table["interface"]:
             raise StackError(f"{place} is {table['interface']}, server {name} {server.interface}")
         fails = _faults(f"{place} fails.{name}", table.get("fails", {}).get(name, {}))
+        passes = _faults(f"{place} passes.{name}", table.get("passes", {}).get(name, {}))
+        _check_known(f"{place} passes.{name}", f"failure of {name}", passes, server.fails)
         stack = Stack(
             app=folder.resolve().name,
             server=name,
@@ -173,8 +182,8 @@ def read_stacks(folder: Path) -> list[Stack]:
             lock=folder.resolve() / f"requirements-{name}.txt",
             dependencies=dependencies + server.dependencies,
             source=table["source"],
-            lacks=_faults(f"{place} lacks", table.get("lacks", {})),
-            fails={**server.fails, **fails},
+            lacks={**server.lacks, **_faults(f"{place} lacks", table.get("lacks", {}))},
+            fails={case: server.fails[case] for case in server.fails if case not in passes} | fails,
         )
         stacks.append(stack)
     return stacks

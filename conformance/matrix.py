@@ -1,4 +1,4 @@
-"""Shows result files as one table in the terminal: groups down, stacks across."""
+"""Shows result files as one table in the terminal: stacks down, groups across."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.text import Text
 from conformance import results
 from conformance.results import Outcome, Result
 
+WIDTH = 110
 LEGEND = "passed  !declared failure  ~should that fails  ✗red  –does not apply"
 
 
@@ -45,17 +46,17 @@ def kind(case: results.Case) -> str:
 
 def table(stacks: Sequence[Result]) -> Table:
     """Return the table of these results."""
-    grid = Table(box=None, pad_edge=False)
-    grid.add_column("", no_wrap=True)
-    for result in stacks:
-        grid.add_column(f"{result['app']}\n{result['server']}", justify="right", no_wrap=True)
     judged = {name.partition("/")[0] for result in stacks for name in result["cases"]}
-    for group in (name for name in results.GROUPS + results.WITNESSES if name in judged):
+    groups = [name for name in results.GROUPS + results.WITNESSES if name in judged]
+    grid = Table("", "", box=None, pad_edge=False)
+    for group in groups:
+        grid.add_column(group, justify="right", no_wrap=True)
+    for result in stacks:
         cells = [
             cell([case for name, case in result["cases"].items() if name.startswith(f"{group}/")])
-            for result in stacks
+            for group in groups
         ]
-        grid.add_row(group, *cells)
+        grid.add_row(result["app"], result["server"], *cells)
     return grid
 
 
@@ -67,11 +68,6 @@ def failures(stacks: Sequence[Result]) -> list[str]:
         for name, case in sorted(result["cases"].items())
         if results.is_red(case["outcome"], case["level"])
     ]
-
-
-def wide(stacks: Sequence[Result]) -> int:
-    """Return how many columns the table of these takes."""
-    return 24 + 12 * len(stacks)
 
 
 def picture(title: str, width: int, *shown: RenderableType) -> str:
@@ -92,11 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stacks = [results.read(path) for path in sorted(options.folder.glob("*.json"))]
     if options.picture and stacks:
         title = f"nox -s {options.folder.name}"
-        options.picture.write_text(picture(title, wide(stacks), table(stacks), LEGEND))
+        options.picture.write_text(picture(title, WIDTH, table(stacks), LEGEND))
     recent = [result for result in stacks if result["date"] >= options.since]
     if not recent:
         parser.exit(message="no whole run to show; a run with -k or --only is not recorded\n")
-    console = Console(width=max(Console().width, wide(recent)))
+    console = Console(width=max(Console().width, WIDTH))
     console.print(table(recent), LEGEND, sep="\n\n")
     for line in failures(recent):
         console.print(line, style="red", markup=False, highlight=False)

@@ -27,6 +27,13 @@ source = "https://example.org"
 servers = ["uvicorn"]
 """
 
+SERVER = """
+[mine]
+interface = "ASGI"
+dependencies = []
+command = ["serve", "{servers}/mine.toml"]
+"""
+
 HELLO = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -100,6 +107,11 @@ def test_wrong_manifest(tmp_path: Path, old: str, new: str, message: str) -> Non
             "needs the key 'link'",
             id="link",
         ),
+        pytest.param(
+            'passes.uvicorn."hello/body_is_exact" = {reason = "Why.", link = "https://x"}',
+            "no failure of uvicorn 'hello/body_is_exact'; known: hello/missing_host_is_400",
+            id="passes",
+        ),
     ],
 )
 def test_wrong_declaration(tmp_path: Path, table: str, message: str) -> None:
@@ -110,6 +122,31 @@ def test_wrong_declaration(tmp_path: Path, table: str, message: str) -> None:
         stacks.read_stacks(folder)
 
     assert message in str(error.value)
+
+
+def test_app_takes_a_servers_failure_back(tmp_path: Path) -> None:
+    """What an app mends on a server is no longer declared, and everything else still is."""
+    case = "hello/missing_host_is_400"
+    mended = f'passes.uvicorn."{case}" = {{reason = "Why.", link = "https://x"}}'
+    [stack] = stacks.read_stacks(app(tmp_path, MANIFEST + mended))
+
+    assert set(stacks.read_servers()["uvicorn"].fails) - set(stack.fails) == {case}
+
+
+def test_server_lacks_for_all_its_apps(tmp_path: Path) -> None:
+    """What a server cannot do, no app on it can."""
+    path = tmp_path / "servers.toml"
+    path.write_text(SERVER + 'lacks.websocket = {reason = "Why.", link = "https://x"}')
+
+    assert list(stacks.read_servers(path)["mine"].lacks) == ["websocket"]
+
+
+def test_command_finds_its_files(tmp_path: Path) -> None:
+    """{servers} is the folder of what commands need besides."""
+    path = tmp_path / "servers.toml"
+    path.write_text(SERVER)
+
+    assert stacks.read_servers(path)["mine"].command == ("serve", f"{tmp_path}/servers/mine.toml")
 
 
 def test_no_manifest(tmp_path: Path) -> None:
