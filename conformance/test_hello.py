@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import select
 from collections import Counter
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -229,6 +230,10 @@ def test_unread_body_does_not_desync(server: Address, stack: Stack) -> None:
     ):
         with Connection(server) as connection:
             connection.send(request(server, "POST", headers=[field]) + (b"" if is_late else body))
+            # Some servers do not ask the app before they have the body, which is as good.
+            if is_late and not select.select([connection.socket], [], [], 1)[0]:
+                connection.send(body)
+                is_late = False
             reader = Reader(connection)
             reader.response("POST")
             behind = next_on(connection, reader, server, in_front=body if is_late else b"")
