@@ -123,10 +123,15 @@ def app_names() -> list[str]:
 
 def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
     """Read `servers.toml`; raise StackError for what it should not hold."""
-    servers = {}
+    servers: dict[str, Server] = {}
     for name, table in tomllib.loads(path.read_text()).items():
         place = f"{path.name}: [{name}]"
-        _check_keys(place, table, ("interface", "dependencies", "command"), ("lacks", "fails"))
+        if "behind" in table:
+            _check_keys(place, table, ("behind", "server"), ("lacks", "fails"))
+            _check_known(place, "server above", [table["server"]], servers)
+            table = _behind(table["behind"], servers[table["server"]]) | table
+        else:
+            _check_keys(place, table, ("interface", "dependencies", "command"), ("lacks", "fails"))
         _check_interface(place, table["interface"])
         _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
         servers[name] = Server(
@@ -140,6 +145,15 @@ def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
             _faults(f"{place} fails", table.get("fails", {})),
         )
     return servers
+
+
+def _behind(proxy: Sequence[str], server: Server) -> dict[str, Any]:
+    """Return the table of a server that a proxy's command starts and reaches on a port of its own."""
+    return {
+        "interface": server.interface,
+        "dependencies": server.dependencies,
+        "command": [*proxy, *(part.replace("{port}", "{upstream}") for part in server.command)],
+    }
 
 
 def read_stacks(folder: Path) -> list[Stack]:
@@ -449,6 +463,9 @@ popen: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 def spawn(stack: Stack, port: int, environ: Mapping[str, str], log: Path) -> Running:
     """Start a stack's command in a process group of its own, without waiting for it."""
     command = [p.replace("{host}", HOST).replace("{port}", str(port)) for p in stack.command]
+    if any("{upstream}" in part for part in command):
+        upstream = str(free_port())
+        command = [part.replace("{upstream}", upstream) for part in command]
     inherited = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH")}
     if stack.lock is not None:
         path = f"{stack.environment / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
@@ -458,7 +475,9 @@ def spawn(stack: Stack, port: int, environ: Mapping[str, str], log: Path) -> Run
             process = popen(
                 command,
                 cwd=stack.folder,
-                env=inherited | {"PYTHONUNBUFFERED": "1"} | dict(environ),
+                env=inherited
+                | {"PYTHONUNBUFFERED": "1", "TMPDIR": str(log.parent)}
+                | dict(environ),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -1,0 +1,58 @@
+"""Runs a server with nginx in front of it, as one: `nginx.py CONF HOST PORT UPSTREAM COMMAND …`.
+
+nginx listens on HOST:PORT once the command does so on HOST:UPSTREAM. SIGTERM stops both, and neither
+goes on without the other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
+
+
+def main(template: str, host: str, port: str, upstream: str, *command: str) -> None:
+    """Serve until both have ended."""
+    if NGINX is None:
+        sys.exit("nginx is not installed: apt-get install -y nginx-light")
+    app = subprocess.Popen(command)
+    signal.signal(signal.SIGTERM, lambda *_: app.terminate())
+    while app.poll() is None and not listens(host, int(upstream)):
+        time.sleep(0.01)
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)  # the worker may be another user, as it is where the master is root
+    text = Path(template).read_text()
+    for name, value in {"host": host, "port": port, "upstream": upstream}.items():
+        text = text.replace(f"{{{name}}}", value)
+    (folder / "nginx.conf").write_text(text)
+    nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"])
+
+    def stop(*_: object) -> None:
+        nginx.send_signal(signal.SIGQUIT)  # finishes what is in flight; SIGTERM would not
+        app.terminate()
+
+    signal.signal(signal.SIGTERM, stop)
+    os.wait()
+    stop()
+    for process in (nginx, app):
+        process.wait()
+    shutil.rmtree(folder)
+
+
+def listens(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port)):
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
