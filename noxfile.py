@@ -84,6 +84,13 @@ def witnessed(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def findings(session: nox.Session) -> None:
+    """Show the faults that findings/ reports, each where its server is installed: -- [NAME …]."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "findings", *session.posargs)
+
+
+@nox.session(default=False)
 def observe(session: nox.Session) -> None:
     """Take figures of the relays, which are never judged: -- [APP …] [--server NAME] [--show]."""
     sync(session, "requirements/conformance.txt")
@@ -112,7 +119,8 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench")
+    folders = ("conformance", "servers", "findings", "tests", "witnesses", "bench")
+    session.run("mypy", "stacks.py", "noxfile.py", *folders)
 
 
 @nox.session

@@ -6,7 +6,9 @@ goes on without the other.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -29,12 +31,15 @@ def main(template: str, host: str, port: str, upstream: str, *command: str) -> N
     while app.poll() is None and not listens(host, int(upstream)):
         time.sleep(0.01)
     folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)  # the worker may be another user, as it is where the master is root
     text = Path(template).read_text()
     for name, value in {"host": host, "port": port, "upstream": upstream}.items():
         text = text.replace(f"{{{name}}}", value)
     (folder / "nginx.conf").write_text(text)
-    nginx = subprocess.Popen([NGINX, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr"])
+    # A master that is root would have workers of another user, who must not enter the folder.
+    user = f"user {pwd.getpwuid(os.getuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name};"
+    nginx = subprocess.Popen(
+        [NGINX, "-p", str(folder), "-c", "nginx.conf", "-e", "stderr", "-g", user]
+    )
 
     def stop(*_: object) -> None:
         nginx.send_signal(signal.SIGQUIT)  # finishes what is in flight; SIGTERM would not
