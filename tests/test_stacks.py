@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import os
 import socket
 import subprocess
@@ -147,6 +149,38 @@ def test_command_finds_its_files(tmp_path: Path) -> None:
     path.write_text(SERVER)
 
     assert stacks.read_servers(path)["mine"].command == ("serve", f"{tmp_path}/servers/mine.toml")
+
+
+def test_proxy_takes_over_what_it_stands_before(tmp_path: Path) -> None:
+    """A proxy's command gets the server's behind it, on another port, and none of its failures."""
+    path = tmp_path / "servers.toml"
+    path.write_text(f'{SERVER}[proxied]\nbehind = ["proxy", "{{port}}"]\nserver = "mine"\n')
+    proxied = stacks.read_servers(path)["proxied"]
+
+    assert proxied.command == ("proxy", "{port}", "serve", f"{tmp_path}/servers/mine.toml")
+    assert (proxied.interface, proxied.fails) == ("ASGI", {})
+
+
+def test_proxy_before_nothing(tmp_path: Path) -> None:
+    """A proxy stands before a server that was described above it."""
+    path = tmp_path / "servers.toml"
+    path.write_text(f'{SERVER}[proxied]\nbehind = ["proxy"]\nserver = "yours"\n')
+
+    with pytest.raises(StackError, match="no server above 'yours'; known: mine"):
+        stacks.read_servers(path)
+
+
+def test_server_behind_a_proxy_has_a_port_of_its_own(tmp_path: Path) -> None:
+    """{upstream} is one more free port, and the same wherever it stands."""
+    stack = script(tmp_path, "import sys; print(sys.argv[1:])")
+    stack = dataclasses.replace(stack, command=(*stack.command, "{upstream}", "{upstream}"))
+    log = tmp_path / "log"
+    running = stacks.spawn(stack, 20_000, {}, log)
+    running.wait(stacks.READY_WITHIN)
+    port, *upstream = ast.literal_eval(log.read_text())
+
+    assert port == "20000"
+    assert len(upstream) == 2 and len(set(upstream)) == 1 and port not in upstream
 
 
 def test_no_manifest(tmp_path: Path) -> None:
