@@ -30,6 +30,8 @@ def main(template: str, host: str, port: str, upstream: str, *command: str) -> N
     signal.signal(signal.SIGTERM, lambda *_: app.terminate())
     while app.poll() is None and not listens(host, int(upstream)):
         time.sleep(0.01)
+    if app.returncode is not None:
+        sys.exit(app.returncode)
     folder = Path(tempfile.mkdtemp())
     text = Path(template).read_text()
     for name, value in {"host": host, "port": port, "upstream": upstream}.items():
