@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import nox
@@ -40,13 +41,16 @@ def conformance(session: nox.Session, app: str) -> None:
     """Judge an app: -- [--server NAME | --server all] [--slow] [--durations] [-k WORDS]."""
     sync(session, "requirements/conformance.txt")
     session.notify("matrix", posargs=["conformance", "--since", STARTED])
-    options = ["--app", app, "--results", str(RESULTS / "conformance"), *session.posargs]
-    if "all" not in session.posargs:
-        return judge(session, *options)
+    options = ["--app", app, "--results", str(RESULTS / "conformance")]
+    words = list(session.posargs)
+    if ("--server", "all") not in pairwise(words):
+        return judge(session, *options, *words)
+    place = words.index("--server")
+    del words[place : place + 2]
     red = []
     for server in servers_of(app):
         try:
-            judge(session, *(server if option == "all" else option for option in options))
+            judge(session, *options, "--server", server, *words)
         except nox.command.CommandFailed:
             red.append(f"{app}-{server}")
     if red:
