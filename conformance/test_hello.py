@@ -17,6 +17,7 @@ from conformance.wire import (
     Closed,
     Connection,
     Reader,
+    Silence,
     WireError,
     exchange,
     request,
@@ -230,12 +231,24 @@ def test_unread_body_does_not_desync(server: Address, stack: Stack) -> None:
         with Connection(server) as connection:
             connection.send(request(server, "POST", headers=[field]) + (b"" if is_late else body))
             reader = Reader(connection)
-            reader.response("POST")
-            behind = next_on(connection, reader, server, in_front=body if is_late else b"")
+            answered_early = is_late and is_answered(reader, "POST", within=1)
+            if not answered_early:
+                connection.send(body if is_late else b"")  # a server may wait for it
+                reader.response("POST")
+            behind = next_on(connection, reader, server, in_front=body if answered_early else b"")
 
         assert behind in (None, greeting(stack)), (
             f"behind a body with {field[0]} came {behind!r}, wanted the greeting or the end"
         )
+
+
+def is_answered(reader: Reader, method: str, within: float) -> bool:
+    """Return whether the response comes within so many seconds, having read it."""
+    try:
+        reader.response(method, within)
+    except Silence:
+        return False
+    return True
 
 
 @pytest.mark.case("H7", "RFC 9110 6.6.1", decides="server")
