@@ -133,6 +133,9 @@ def types(session: nox.Session, app: str) -> None:
     """Check an app's types against its framework, in an environment that holds just its lock."""
     sync(session, str(next((ROOT / "apps" / app).glob("requirements-*.txt"))))
     session.install("mypy", "--constraint", "requirements/lint.txt")
+    manifest = ROOT / "apps" / app / "pyproject.toml"
+    if "types" in nox.project.load_toml(manifest).get("dependency-groups", {}):
+        session.install("--group", f"{manifest}:types")
     session.run("mypy", f"apps/{app}/app.py")
 
 
