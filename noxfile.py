@@ -88,6 +88,13 @@ def matrix(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.matrix", str(RESULTS / kind), *drawing, *options)
 
 
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Build site/ from what is recorded, all stacks side by side: -- [--picture] for README's."""
+    sync(session, "requirements/report.txt")
+    session.run("python", "-m", "report", *session.posargs)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
@@ -101,7 +108,8 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench")
+    sources = ("stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench", "report")
+    session.run("mypy", *sources)
 
 
 @nox.session
@@ -134,7 +142,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "model", "lint"):
+        for group in ("conformance", "report", "witnesses", "model", "lint"):
             compile_group(session, group)
 
 

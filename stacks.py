@@ -45,6 +45,8 @@ PORTS = range(20_000, 32_000)
 Interface = Literal["ASGI", "WSGI"]
 INTERFACES: tuple[Interface, ...] = ("ASGI", "WSGI")
 CAPABILITIES = ("websocket", "chat")
+# What a framework is made for, where its own documentation says so.
+FOCUSES = ("html",)
 
 
 class StackError(Exception):
@@ -88,6 +90,7 @@ class Stack:
     lock: Path | None = None
     dependencies: tuple[str, ...] = ()
     source: str = ""
+    focus: str = ""
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -150,8 +153,10 @@ def read_stacks(folder: Path) -> list[Stack]:
     if table is None:
         raise StackError(f"{path} has no [tool.stack] table")
     place = f"{path}: [tool.stack]"
-    _check_keys(place, table, ("title", "interface", "source", "servers"), ("lacks", "fails"))
+    optional = ("focus", "lacks", "fails")
+    _check_keys(place, table, ("title", "interface", "source", "servers"), optional)
     _check_interface(place, table["interface"])
+    _check_known(place, "focus", [table["focus"]] if "focus" in table else [], FOCUSES)
     _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
     _check_known(f"{place} fails", "server of this app", table.get("fails", {}), table["servers"])
     servers = read_servers()
@@ -173,6 +178,7 @@ def read_stacks(folder: Path) -> list[Stack]:
             lock=folder.resolve() / f"requirements-{name}.txt",
             dependencies=dependencies + server.dependencies,
             source=table["source"],
+            focus=table.get("focus", ""),
             lacks=_faults(f"{place} lacks", table.get("lacks", {})),
             fails={**server.fails, **fails},
         )
