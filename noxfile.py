@@ -98,7 +98,7 @@ def report(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
-    sync(session, "requirements/conformance.txt")
+    sync(session, "requirements/report.txt")
     session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 

@@ -22,7 +22,8 @@ def main() -> None:
         f"{index.stat().st_size / 1e6:.2f} MB, {time.monotonic() - start:.1f} s"
     )
     if options.picture:
-        print(picture.draw(index).relative_to(ROOT))
+        with picture.browser() as chromium:
+            print(picture.draw(chromium, index).relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ class Note:
 
     @property
     def stacks(self) -> list[Known]:
-        return list(dict.fromkeys(known for shared in self.cases.values() for known in shared))
+        """Every stack that gives this reason, once."""
+        return list(
+            {str(known): known for shared in self.cases.values() for known in shared}.values()
+        )
 
 
 def notes(known: Sequence[Known], rows: Sequence[Row]) -> list[Note]:

@@ -39,10 +39,10 @@ def browser() -> Iterator[Browser]:
             chromium.close()
 
 
-def draw(page: Path, to: Path = PATH) -> Path:
+def draw(chromium: Browser, page: Path, to: Path = PATH) -> Path:
     """Draw the beginning of a page as README.md shows it."""
-    with browser() as chromium:
-        view = chromium.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
-        view.goto(page.as_uri())
-        view.screenshot(path=to)
+    view = chromium.new_page(viewport={"width": 1200, "height": 900}, device_scale_factor=1.5)
+    view.goto(page.as_uri())
+    view.screenshot(path=to)
+    view.close()
     return to
