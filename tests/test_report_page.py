@@ -130,13 +130,13 @@ def test_side_by_side(page: Page, index: str) -> None:
 
 # axe-core looks at each element for itself, for minutes where thousands are alike, so of what repeats
 # it is shown the first few.
-REPEATED = "tr, tbody, td, li, .l, text, line, path, .panels > figure, .chart, .row, #guide figure"
+REPEATED = "tr, tbody, td, li, .l, [data-app], text, line, path, .panels > figure, .chart, .row, #guide figure"
 KEEP_FEW = """(repeated) => {
   for (const element of document.querySelectorAll(repeated)) {
     let before = 0;
-    for (let e = element.previousElementSibling; e && before < 4; e = e.previousElementSibling)
+    for (let e = element.previousElementSibling; e && before < 3; e = e.previousElementSibling)
       before += e.tagName === element.tagName;
-    if (before >= 4) element.dataset.cut = "";
+    if (before >= 3 || !element.checkVisibility()) element.dataset.cut = "";
   }
   document.querySelectorAll("[data-cut]").forEach((element) => element.remove());
 }"""
