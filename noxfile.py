@@ -92,7 +92,7 @@ def matrix(session: nox.Session) -> None:
 def report(session: nox.Session) -> None:
     """Build site/ from what is recorded, all stacks side by side: -- [--picture] for README's."""
     sync(session, "requirements/report.txt")
-    session.run("python", "-m", "report", *session.posargs)
+    session.run("python", "-m", "report", *session.posargs, env=CACHED)
 
 
 @nox.session

@@ -63,12 +63,15 @@ class Finding:
 
 
 def findings(folder: Path = FINDINGS) -> list[Finding]:
-    """Return the scripts of a folder by name; the first line of the docstring is the title."""
-    return [_finding(path) for path in sorted(folder.glob("**/*.py")) if path.name[0] != "_"]
+    """Return the programs of a folder by name; the first line of the docstring is the title."""
+    return [found for path in sorted(folder.glob("**/*.py")) if (found := _finding(path))]
 
 
-def _finding(path: Path) -> Finding:
+def _finding(path: Path) -> Finding | None:
+    """Return what a file shows; None for what only helps the programs, and runs nothing itself."""
     source = path.read_text()
+    if path.name == "__main__.py" or 'if __name__ == "__main__"' not in source:
+        return None
     docstring = ast.get_docstring(ast.parse(source))
     if not docstring:
         raise LookupError(f"{path} has no docstring, wanted one that says what is found")

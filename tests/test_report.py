@@ -357,12 +357,14 @@ def test_finding_is_a_script_with_a_docstring(tmp_path: Path) -> None:
     """A finding's title is the first line of its docstring; without one it is an error."""
     script = tmp_path / "findings/early.py"
     script.parent.mkdir()
-    script.write_text('"""It is early.\n\nRun it.\n"""\nprint(1)\n')
+    run = 'if __name__ == "__main__":\n    print(1)\n'
+    script.write_text(f'"""It is early.\n\nRun it.\n"""\n{run}')
+    (script.parent / "help.py").write_text('"""What they share."""\n')
 
     assert [(f.title, f.text) for f in notes.findings(script.parent)] == [
         ("It is early.", "Run it.")
     ]
-    script.write_text("print(1)\n")
+    script.write_text(run)
     with pytest.raises(LookupError, match="no docstring"):
         notes.findings(script.parent)
 
