@@ -110,10 +110,17 @@ def matrix(session: nox.Session) -> None:
     session.run("python", "-m", "conformance.matrix", str(RESULTS / kind), *drawing, *options)
 
 
+@nox.session(default=False)
+def report(session: nox.Session) -> None:
+    """Build site/ from what is recorded, all stacks side by side: -- [--picture] for README's."""
+    sync(session, "requirements/report.txt")
+    session.run("python", "-m", "report", *session.posargs, env=CACHED)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
-    sync(session, "requirements/conformance.txt")
+    sync(session, "requirements/report.txt")
     session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 
@@ -123,8 +130,7 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    folders = ("conformance", "servers", "findings", "tests", "witnesses", "bench")
-    session.run("mypy", "stacks.py", "noxfile.py", *folders)
+    folders = ("conformance", "servers", "findings", "tests", "witnesses", "bench", "report")
 
 
 @nox.session
@@ -160,7 +166,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "model", "lint"):
+        for group in ("conformance", "report", "witnesses", "model", "lint"):
             compile_group(session, group)
 
 

@@ -45,6 +45,8 @@ PORTS = range(20_000, 32_000)
 Interface = Literal["ASGI", "WSGI"]
 INTERFACES: tuple[Interface, ...] = ("ASGI", "WSGI")
 CAPABILITIES = ("websocket", "chat")
+# What a framework is made for, where its own documentation says so.
+FOCUSES = ("html",)
 
 
 class StackError(Exception):
@@ -89,6 +91,7 @@ class Stack:
     lock: Path | None = None
     dependencies: tuple[str, ...] = ()
     source: str = ""
+    focus: str = ""
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -170,8 +173,9 @@ def read_stacks(folder: Path) -> list[Stack]:
         raise StackError(f"{path} has no [tool.stack] table")
     place = f"{path}: [tool.stack]"
     required = ("title", "interface", "source", "servers")
-    _check_keys(place, table, required, ("lacks", "fails", "passes"))
+    _check_keys(place, table, required, ("focus", "lacks", "fails", "passes"))
     _check_interface(place, table["interface"])
+    _check_known(place, "focus", [table["focus"]] if "focus" in table else [], FOCUSES)
     _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
     for key in ("fails", "passes"):
         _check_known(f"{place} {key}", "server of this app", table.get(key, {}), table["servers"])
@@ -196,6 +200,7 @@ def read_stacks(folder: Path) -> list[Stack]:
             lock=folder.resolve() / f"requirements-{name}.txt",
             dependencies=dependencies + server.dependencies,
             source=table["source"],
+            focus=table.get("focus", ""),
             lacks={**server.lacks, **_faults(f"{place} lacks", table.get("lacks", {}))},
             fails={case: server.fails[case] for case in server.fails if case not in passes} | fails,
         )

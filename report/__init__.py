@@ -1,0 +1,1 @@
+"""The comparison as pages: everything that is recorded, side by side."""
