@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from typing import Literal, TypedDict
 
 import psutil
 
 import stacks
 
-State = Literal["waiting", "starting", "running", "stopping", "stopped", "killed", "failed"]
-ON: tuple[State, ...] = ("waiting", "starting", "running", "stopping")
+State = Literal["starting", "running", "stopping", "stopped", "killed", "failed"]
+ON: tuple[State, ...] = ("starting", "running", "stopping")
 
-# A start takes a processor for itself; without a limit the last of twenty would be late for its own.
-STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
+# All of them start at once, which takes longer than one by itself.
+READY_WITHIN = 60.0
 
 
 class Status(TypedDict):
@@ -42,7 +41,6 @@ class Served:
         self,
         stack: stacks.Stack,
         environ: Mapping[str, str],
-        starts: threading.Semaphore,
         changed: Callable[[], None],
     ):
         self.stack = stack
@@ -52,7 +50,6 @@ class Served:
         self.state: State = "stopped"
         self.detail = ""
         self.thread: threading.Thread | None = None
-        self._starts = starts
         self._changed = changed
         self._lock = threading.Lock()
         self._running: stacks.Running | None = None
@@ -74,8 +71,8 @@ class Served:
         with self._lock:
             if self.state in ON:
                 return
-            self._asked = self._running = None
-            self._become("waiting")
+            self._asked = None
+            self._become("starting", "installing what its lock says")
             self.thread = threading.Thread(target=self._serve, name=str(self.stack), daemon=True)
             self.thread.start()
 
@@ -99,33 +96,29 @@ class Served:
 
     def _serve(self) -> None:
         try:
-            self._become(*self._serve_until_it_ends())
+            ending = self._serve_until_it_ends()
         except (stacks.StackError, OSError) as error:
-            self._become(*self._ending(str(error)))
+            ending = self._ending(str(error))
+        with self._lock:
+            self._running = None
+            self._become(*ending)
 
     def _serve_until_it_ends(self) -> tuple[State, str]:
-        with ExitStack() as starting:
-            starting.enter_context(self._starts)
-            if self._asked is None:
-                self._become("starting", "installing what its lock says")
-                stacks.install(self.stack)
-            if self._asked is not None:
-                return self._ending("")
-            self._become("starting")
+        stacks.install(self.stack)
+        with stacks.serve(self.stack, port=self.port, environ=self.environ) as running:
             began = time.monotonic()
-            with stacks.serve(self.stack, port=self.port, environ=self.environ) as running:
-                with self._lock:
-                    self._running = running
-                    if self._asked is not None:
-                        return self._ending("")
-                running.wait_until_ready()
-                starting.close()
-                with self._lock:
-                    if self._asked is None:
-                        self._become("running", f"ready in {time.monotonic() - began:.1f} s")
-                code = running.process.wait()
-                tail = "\n".join(running.output.splitlines()[-20:])
-                return self._ending(f"{self.stack} exited with {code}\n{tail}".strip())
+            with self._lock:
+                if self._asked is not None:
+                    return self._ending("")
+                self._running = running
+                self._become("starting")
+            running.wait_until_ready(READY_WITHIN)
+            with self._lock:
+                if self._asked is None:
+                    self._become("running", f"ready in {time.monotonic() - began:.1f} s")
+            code = running.process.wait()
+            tail = "\n".join(running.output.splitlines()[-20:])
+            return self._ending(f"exited with {code}\n{tail}".strip())
 
     def _ending(self, fault: str) -> tuple[State, str]:
         if self._asked is None:
@@ -143,10 +136,9 @@ class Fleet:
     """All stacks of the page, by name."""
 
     def __init__(self, chosen: Sequence[stacks.Stack], environ: Mapping[str, str]):
-        starts = threading.Semaphore(STARTS_AT_ONCE)
         self.closed = False
         self._listeners: set[Callable[[], None]] = set()
-        self.served = {str(s): Served(s, environ, starts, self._tell) for s in chosen}
+        self.served = {str(s): Served(s, environ, self._tell) for s in chosen}
 
     def start(self) -> None:
         for served in self.served.values():

@@ -27,8 +27,6 @@ from live.relay import Relay
 
 HERE = Path(__file__).parent
 HOSTS = ("127.0.0.1", "localhost")
-# The same as the apps ask.
-MODEL = os.environ.get("UPSTREAM_BASE_URL", "http://127.0.0.1:9000/v1")
 MODEL_ANSWERS_WITHIN = 3.0
 
 templates = Jinja2Templates(HERE / "templates")
@@ -52,7 +50,7 @@ def application(fleet: Fleet, own_origins: Sequence[str]) -> Starlette:
 
     async def page(request: Request) -> Response:
         served_by = f"Starlette {version('starlette')} on uvicorn {version('uvicorn')}"
-        context = {"served": fleet.served.values(), "served_by": served_by, "model": MODEL}
+        context = {"served": fleet.served.values(), "served_by": served_by}
         return templates.TemplateResponse(request, "live.html", context)
 
     async def status(request: Request) -> Response:
@@ -119,13 +117,15 @@ async def status_events(fleet: Fleet) -> AsyncIterator[str]:
 
 async def ask_for_models() -> dict[str, str | None]:
     """Return the name of the model that UPSTREAM_BASE_URL has, or the fault that keeps it from us."""
+    # The same as the apps ask.
+    url = os.environ.get("UPSTREAM_BASE_URL", "http://127.0.0.1:9000/v1")
     key = os.environ.get("UPSTREAM_API_KEY")
     headers = {"authorization": f"Bearer {key}"} if key else {}
     try:
         async with httpx.AsyncClient(timeout=MODEL_ANSWERS_WITHIN, trust_env=False) as client:
-            answer = await client.get(f"{MODEL}/models", headers=headers)
+            answer = await client.get(f"{url}/models", headers=headers)
             answer.raise_for_status()
-            return {"url": MODEL, "model": answer.json()["data"][0]["id"], "fault": None}
+            return {"url": url, "model": answer.json()["data"][0]["id"], "fault": None}
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
         fault = f"{type(error).__name__}: {error}".rstrip(": ")
-        return {"url": MODEL, "model": None, "fault": fault}
+        return {"url": url, "model": None, "fault": fault}

@@ -52,12 +52,12 @@ class Row {
     const words = state === "running" ? `running on port ${port}, ${line}` : `${state} ${line}`;
     this.state.textContent = this.state.title = words.trim();
     this.state.dataset.state = state;
-    const on = ["waiting", "starting", "running", "stopping"].includes(state);
+    const on = ["starting", "running", "stopping"].includes(state);
     const possible = { start: !on, stop: on && state !== "stopping", kill: on, cut: state === "running" };
     for (const button of this.buttons) button.disabled = !possible[button.dataset.action];
     if (before === undefined || before === state) return;
     if (state === "failed") this.log(detail);
-    if (!["waiting", "starting"].includes(state)) say(`${this.title} is ${state}.`);
+    if (state !== "starting") say(`${this.title} is ${state}.`);
   }
 
   log(text) {
