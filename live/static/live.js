@@ -130,15 +130,17 @@ class Meter {
     this.row.tell(`connection lost after ${plural(this.count, "token")}, the browser connects again`, "bad");
   }
 
-  finish(fault = "") {
+  succeed(how) {
     this.draw();
-    this.whole = fault === "";
+    this.whole = true;
     const often = this.resumed ? `, resumed ${plural(this.resumed, "time")}` : "";
-    this.row.tell(this.whole ? `whole: ${plural(this.count, "token")}, each once${often}` : fault, this.whole ? "good" : "bad");
+    this.row.tell(`whole: ${plural(this.count, "token")}, ${how}${often}`, "good");
   }
 
   fail(fault) {
-    this.finish(`${fault}, after ${plural(this.count, "token")}`);
+    this.draw();
+    this.whole = false;
+    this.row.tell(`${fault}, after ${plural(this.count, "token")}`, "bad");
   }
 }
 
@@ -226,7 +228,7 @@ async function chat(status, question, meter, signal) {
   });
   if (!response.ok) throw new Error(await reason(response));
   for await (const data of events(response)) {
-    if (data === "[DONE]") return meter.finish();
+    if (data === "[DONE]") return meter.succeed("then [DONE]");
     const chunk = JSON.parse(data);
     if (chunk.error) throw new Error(chunk.error.message);
     const content = chunk.choices?.[0]?.delta?.content;
@@ -257,7 +259,7 @@ async function reason(response) {
 }
 
 function compare(question, meter) {
-  if (meter.text === question.tokens.join("")) meter.finish();
+  if (meter.text === question.tokens.join("")) meter.succeed("each once");
   else meter.fail("ended, and is not the text that was sent");
 }
 
