@@ -56,7 +56,7 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def witnesses(session: nox.Session, app: str) -> None:
-    """Have OpenAI's clients, the AI SDK, curl and a real model use an app: -- [-k WORDS]."""
+    """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [-k WORDS]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
     record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))

@@ -17,8 +17,11 @@ HERE = Path(__file__).parent
 
 # In the order of the contract, which is the order of every table.
 GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
-# Real clients, and a real model: the groups of what `nox -s witnesses` records.
-WITNESSES = ("openai_python", "openai_node", "ai_sdk", "curl", "model")
+# Real clients, a linter and a real model: the groups of what `nox -s witnesses` records.
+WITNESSES = (
+    *("openai_python", "openai_node", "ai_sdk", "curl", "eventsource", "websocat", "wscat"),
+    *("chromium", "httplint", "model"),
+)
 
 
 class Outcome(StrEnum):
