@@ -73,6 +73,22 @@ def witnessed(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+@each_app
+def fuzz(session: nox.Session, app: str) -> None:
+    """Send an app hostile requests and frames, the same ones in every run: -- [--server NAME]."""
+    session.log("it takes about half a minute on a machine that has nothing else to do")
+    strain(session, "fuzz", app)
+
+
+@nox.session(default=False)
+@each_app
+def soak(session: nox.Session, app: str) -> None:
+    """Have a crowd come, stall and vanish for a minute: -- [--server NAME] [--seconds N]."""
+    session.log("it takes a minute and a half, and two cores all the while")
+    strain(session, "soak", app)
+
+
+@nox.session(default=False)
 def observe(session: nox.Session) -> None:
     """Take figures of the relays, which are never judged: -- [APP …] [--server NAME] [--show]."""
     sync(session, "requirements/conformance.txt")
@@ -101,7 +117,9 @@ def lint(session: nox.Session) -> None:
     sync(session, "requirements/lint.txt")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "bench")
+    session.run(
+        "mypy", "stacks.py", "noxfile.py", "conformance", "tests", "witnesses", "strain", "bench"
+    )
 
 
 @nox.session
@@ -136,6 +154,23 @@ def lock(session: nox.Session) -> None:
     if not session.posargs:
         for group in ("conformance", "witnesses", "model", "lint"):
             compile_group(session, group)
+
+
+def strain(session: nox.Session, kind: str, app: str) -> None:
+    """Wear an app out, and record what it came to if nothing was left out of that."""
+    sync(session, "requirements/conformance.txt")
+    match session.posargs:
+        case []:
+            record = [f"{app}.json"]
+        case ["--server", server]:
+            record = [f"{app}-{server}.json"]
+        case _:
+            record = []
+    session.notify("matrix", posargs=[kind, "--since", STARTED])
+    results = [word for name in record for word in ("--results", str(RESULTS / kind / name))]
+    suite = ("-p", "conformance.conftest", f"strain/test_{kind}.py", *QUIET)
+    options = ("--app", app, *results, *session.posargs)
+    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
 
 
 def sync(session: nox.Session, *locks: str) -> None:

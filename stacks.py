@@ -67,6 +67,7 @@ class Server:
     interface: Interface
     dependencies: tuple[str, ...]
     command: tuple[str, ...]
+    capacity: int | None = None
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
 
@@ -75,7 +76,8 @@ class Stack:
     """An app on a server, or anything else that can be started or reached.
 
     `command` holds `{host}` and `{port}`; it is empty for a stack that runs elsewhere, at `url`.
-    `lacks` is keyed by capability, `fails` by case id (`group/words`).
+    `lacks` is keyed by capability, `fails` by case id (`group/words`). `capacity` is how many streams,
+    polls and sockets it holds at once, where its command sets a limit.
     """
 
     app: str
@@ -88,6 +90,7 @@ class Stack:
     lock: Path | None = None
     dependencies: tuple[str, ...] = ()
     source: str = ""
+    capacity: int | None = None
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -125,13 +128,14 @@ def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
     servers = {}
     for name, table in tomllib.loads(path.read_text()).items():
         place = f"{path.name}: [{name}]"
-        _check_keys(place, table, ("interface", "dependencies", "command"), ("fails",))
+        _check_keys(place, table, ("interface", "dependencies", "command"), ("capacity", "fails"))
         _check_interface(place, table["interface"])
         servers[name] = Server(
             name,
             table["interface"],
             tuple(table["dependencies"]),
             tuple(table["command"]),
+            table.get("capacity"),
             _faults(f"{place} fails", table.get("fails", {})),
         )
     return servers
@@ -173,6 +177,7 @@ def read_stacks(folder: Path) -> list[Stack]:
             lock=folder.resolve() / f"requirements-{name}.txt",
             dependencies=dependencies + server.dependencies,
             source=table["source"],
+            capacity=server.capacity,
             lacks=_faults(f"{place} lacks", table.get("lacks", {})),
             fails={**server.fails, **fails},
         )

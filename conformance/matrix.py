@@ -50,7 +50,7 @@ def table(stacks: Sequence[Result]) -> Table:
     for result in stacks:
         grid.add_column(f"{result['app']}\n{result['server']}", justify="right", no_wrap=True)
     judged = {name.partition("/")[0] for result in stacks for name in result["cases"]}
-    for group in (name for name in results.GROUPS + results.WITNESSES if name in judged):
+    for group in (name for name in results.EVERY if name in judged):
         cells = [
             cell([case for name, case in result["cases"].items() if name.startswith(f"{group}/")])
             for result in stacks

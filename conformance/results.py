@@ -22,6 +22,9 @@ WITNESSES = (
     *("openai_python", "openai_node", "ai_sdk", "curl", "eventsource", "websocat", "wscat"),
     *("chromium", "httplint", "model"),
 )
+# What wears a stack out: `nox -s fuzz`, `nox -s soak`, and Autobahn|Testsuite.
+STRAINS = ("fuzz", "soak", "autobahn")
+EVERY = GROUPS + WITNESSES + STRAINS
 
 
 class Outcome(StrEnum):
@@ -92,7 +95,7 @@ SCHEMA: dict[str, Any] = {
         "cases": {
             "type": "object",
             "description": "Judgements by case id.",
-            "propertyNames": {"pattern": f"^({'|'.join(GROUPS + WITNESSES)})/[a-z0-9_]+$"},
+            "propertyNames": {"pattern": f"^({'|'.join(EVERY)})/[a-z0-9_]+$"},
             "additionalProperties": {
                 "type": "object",
                 "additionalProperties": False,
