@@ -59,9 +59,8 @@ def witnesses(session: nox.Session, app: str) -> None:
     """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [-k WORDS]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
-    record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))
     suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
-    options = ("--app", app, *record, *session.posargs)
+    options = ("--app", app, *record(session, "witnesses", app), *session.posargs)
     session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
 
 
@@ -76,7 +75,8 @@ def witnessed(session: nox.Session) -> None:
 @each_app
 def fuzz(session: nox.Session, app: str) -> None:
     """Send an app hostile requests and frames, the same ones in every run: -- [--server NAME]."""
-    session.log("it takes about half a minute on a machine that has nothing else to do")
+    session.log("takes half a minute to a minute")
+    sync(session, "requirements/conformance.txt")
     strain(session, "fuzz", app)
 
 
@@ -84,8 +84,20 @@ def fuzz(session: nox.Session, app: str) -> None:
 @each_app
 def soak(session: nox.Session, app: str) -> None:
     """Have a crowd come, stall and vanish for a minute: -- [--server NAME] [--seconds N]."""
-    session.log("it takes a minute and a half, and two cores all the while")
+    session.log("takes a minute and a half, and the processor all the while")
+    sync(session, "requirements/conformance.txt")
     strain(session, "soak", app)
+
+
+@nox.session(default=False)
+@each_app
+def autobahn(session: nox.Session, app: str) -> None:
+    """Judge `/ws` by Autobahn|Testsuite, where there is a CPython 2.7: -- [--server NAME]."""
+    session.log("takes about a minute; the first time another, for what it compiles")
+    sync(session, "requirements/conformance.txt")
+    session.notify("matrix", posargs=["autobahn", "--since", STARTED])
+    options = (app, *record(session, "autobahn", app), *session.posargs)
+    session.run("python", "-m", "strain.autobahn", *options)
 
 
 @nox.session(default=False)
@@ -157,20 +169,21 @@ def lock(session: nox.Session) -> None:
 
 
 def strain(session: nox.Session, kind: str, app: str) -> None:
-    """Wear an app out, and record what it came to if nothing was left out of that."""
-    sync(session, "requirements/conformance.txt")
+    """Wear an app out by one process, which has all cases of that kind look at the same server."""
+    session.notify("matrix", posargs=[kind, "--since", STARTED])
+    suite = ("-p", "conformance.conftest", f"strain/test_{kind}.py", *QUIET)
+    options = ("--app", app, *record(session, kind, app), *session.posargs)
+    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+
+
+def record(session: nox.Session, kind: str, app: str) -> tuple[str, ...]:
+    """Return the option that records a run, if it is a whole one: no option but the server."""
     match session.posargs:
         case []:
-            record = [f"{app}.json"]
+            return ("--results", str(RESULTS / kind / f"{app}.json"))
         case ["--server", server]:
-            record = [f"{app}-{server}.json"]
-        case _:
-            record = []
-    session.notify("matrix", posargs=[kind, "--since", STARTED])
-    results = [word for name in record for word in ("--results", str(RESULTS / kind / name))]
-    suite = ("-p", "conformance.conftest", f"strain/test_{kind}.py", *QUIET)
-    options = ("--app", app, *results, *session.posargs)
-    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+            return ("--results", str(RESULTS / kind / f"{app}-{server}.json"))
+    return ()
 
 
 def sync(session: nox.Session, *locks: str) -> None:

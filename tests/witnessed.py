@@ -163,7 +163,8 @@ def judge(folder: Path, files: Sequence[str]) -> Mapping[str, results.Case]:
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml"),
-            *("-p", "conformance.conftest", *(ROOT / "witnesses" / file for file in files)),
+            *("-p", "conformance.conftest"),
+            *(str(ROOT / "witnesses" / file) for file in files),
             *("--numprocesses", "8", "--quiet", "--tb", "no"),
             *("--command", command, "--title", "ASGI", "--interface", "ASGI"),
             *("--results", record),
