@@ -73,12 +73,11 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def witnesses(session: nox.Session, app: str) -> None:
-    """Have OpenAI's clients, the AI SDK, curl and a real model use an app: -- [-k WORDS]."""
+    """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [-k WORDS]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
-    record = () if session.posargs else ("--results", str(RESULTS / "witnesses" / f"{app}.json"))
     suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
-    options = ("--app", app, *record, *session.posargs)
+    options = ("--app", app, *record(session, "witnesses", app), *session.posargs)
     session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
 
 
@@ -94,6 +93,35 @@ def findings(session: nox.Session) -> None:
     """Show the faults that findings/ reports, each where its server is installed: -- [NAME …]."""
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "findings", *session.posargs)
+
+
+@nox.session(default=False)
+@each_app
+def fuzz(session: nox.Session, app: str) -> None:
+    """Send an app hostile requests and frames, the same ones in every run: -- [--server NAME]."""
+    session.log("takes half a minute to a minute")
+    sync(session, "requirements/conformance.txt")
+    strain(session, "fuzz", app)
+
+
+@nox.session(default=False)
+@each_app
+def soak(session: nox.Session, app: str) -> None:
+    """Have a crowd come, stall and vanish for a minute: -- [--server NAME] [--seconds N]."""
+    session.log("takes a minute and a half, and the processor all the while")
+    sync(session, "requirements/conformance.txt")
+    strain(session, "soak", app)
+
+
+@nox.session(default=False)
+@each_app
+def autobahn(session: nox.Session, app: str) -> None:
+    """Judge `/ws` by Autobahn|Testsuite, where there is a CPython 2.7: -- [--server NAME]."""
+    session.log("takes about a minute; the first time another, for what it compiles")
+    sync(session, "requirements/conformance.txt")
+    session.notify("matrix", posargs=["autobahn", "--since", STARTED])
+    options = (app, *record(session, "autobahn", app), *session.posargs)
+    session.run("python", "-m", "strain.autobahn", *options)
 
 
 @nox.session(default=False)
@@ -185,6 +213,24 @@ def servers_of(app: str) -> list[str]:
     manifest = tomllib.loads((ROOT / "apps" / app / "pyproject.toml").read_text())
     servers: list[str] = manifest["tool"]["stack"]["servers"]
     return servers
+
+
+def strain(session: nox.Session, kind: str, app: str) -> None:
+    """Wear an app out by one process, which has all cases of that kind look at the same server."""
+    session.notify("matrix", posargs=[kind, "--since", STARTED])
+    suite = ("-p", "conformance.conftest", f"strain/test_{kind}.py", *QUIET)
+    options = ("--app", app, *record(session, kind, app), *session.posargs)
+    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+
+
+def record(session: nox.Session, kind: str, app: str) -> tuple[str, ...]:
+    """Return the option that records a run, if it is a whole one: no option but the server."""
+    match session.posargs:
+        case []:
+            return ("--results", str(RESULTS / kind / f"{app}.json"))
+        case ["--server", server]:
+            return ("--results", str(RESULTS / kind / f"{app}-{server}.json"))
+    return ()
 
 
 def sync(session: nox.Session, *locks: str) -> None:

@@ -69,6 +69,7 @@ class Server:
     interface: Interface
     dependencies: tuple[str, ...]
     command: tuple[str, ...]
+    capacity: int | None = None
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -78,7 +79,8 @@ class Stack:
     """An app on a server, or anything else that can be started or reached.
 
     `command` holds `{host}` and `{port}`; it is empty for a stack that runs elsewhere, at `url`.
-    `lacks` is keyed by capability, `fails` by case id (`group/words`).
+    `lacks` is keyed by capability, `fails` by case id (`group/words`). `capacity` is how many streams,
+    polls and sockets it holds at once, where its command sets a limit.
     """
 
     app: str
@@ -92,6 +94,7 @@ class Stack:
     dependencies: tuple[str, ...] = ()
     source: str = ""
     focus: str = ""
+    capacity: int | None = None
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
 
@@ -134,7 +137,8 @@ def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
             _check_known(place, "server above", [table["server"]], servers)
             table = _behind(table["behind"], servers[table["server"]]) | table
         else:
-            _check_keys(place, table, ("interface", "dependencies", "command"), ("lacks", "fails"))
+            required = ("interface", "dependencies", "command")
+            _check_keys(place, table, required, ("capacity", "lacks", "fails"))
         _check_interface(place, table["interface"])
         _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
         servers[name] = Server(
@@ -144,6 +148,7 @@ def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
             tuple(
                 part.replace("{servers}", str(path.parent / "servers")) for part in table["command"]
             ),
+            table.get("capacity"),
             _faults(f"{place} lacks", table.get("lacks", {})),
             _faults(f"{place} fails", table.get("fails", {})),
         )
@@ -155,6 +160,7 @@ def _behind(proxy: Sequence[str], server: Server) -> dict[str, Any]:
     return {
         "interface": server.interface,
         "dependencies": server.dependencies,
+        "capacity": server.capacity,
         "command": [*proxy, *(part.replace("{port}", "{upstream}") for part in server.command)],
     }
 
@@ -203,6 +209,7 @@ def read_stacks(folder: Path) -> list[Stack]:
             focus=table.get("focus", ""),
             lacks={**server.lacks, **_faults(f"{place} lacks", table.get("lacks", {}))},
             fails={case: server.fails[case] for case in server.fails if case not in passes} | fails,
+            capacity=server.capacity,
         )
         stacks.append(stack)
     return stacks

@@ -47,7 +47,7 @@ def kind(case: results.Case) -> str:
 def table(stacks: Sequence[Result]) -> Table:
     """Return the table of these results."""
     judged = {name.partition("/")[0] for result in stacks for name in result["cases"]}
-    groups = [name for name in results.GROUPS + results.WITNESSES if name in judged]
+    groups = [name for name in results.EVERY if name in judged]
     grid = Table("", "", box=None, pad_edge=False)
     for group in groups:
         grid.add_column(group, justify="right", no_wrap=True)

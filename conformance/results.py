@@ -17,8 +17,14 @@ HERE = Path(__file__).parent
 
 # In the order of the contract, which is the order of every table.
 GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
-# Real clients, and a real model: the groups of what `nox -s witnesses` records.
-WITNESSES = ("openai_python", "openai_node", "ai_sdk", "curl", "model")
+# Real clients, a linter and a real model: the groups of what `nox -s witnesses` records.
+WITNESSES = (
+    *("openai_python", "openai_node", "ai_sdk", "curl", "eventsource", "websocat", "wscat"),
+    *("chromium", "httplint", "model"),
+)
+# What wears a stack out: `nox -s fuzz`, `nox -s soak`, and Autobahn|Testsuite.
+STRAINS = ("fuzz", "soak", "autobahn")
+EVERY = GROUPS + WITNESSES + STRAINS
 
 
 class Outcome(StrEnum):
@@ -89,7 +95,7 @@ SCHEMA: dict[str, Any] = {
         "cases": {
             "type": "object",
             "description": "Judgements by case id.",
-            "propertyNames": {"pattern": f"^({'|'.join(GROUPS + WITNESSES)})/[a-z0-9_]+$"},
+            "propertyNames": {"pattern": f"^({'|'.join(EVERY)})/[a-z0-9_]+$"},
             "additionalProperties": {
                 "type": "object",
                 "additionalProperties": False,

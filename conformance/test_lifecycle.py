@@ -13,6 +13,7 @@ import pytest
 
 from conformance import frames
 from conformance.conftest import PING_INTERVAL, Start
+from conformance.remains import FREED_WITHIN, at_rest, left_over
 from conformance.sockets import opened
 from conformance.wire import (
     PATIENCE,
@@ -25,14 +26,10 @@ from conformance.wire import (
     exchange,
     request,
 )
-from stacks import READY_WITHIN, Census, Running, Stack, StackError, port_is_free
+from stacks import READY_WITHIN, Running, Stack, StackError, port_is_free
 
 # What an operator waits between SIGTERM and SIGKILL, at the least.
 STOPS_WITHIN = 5.0
-FREED_WITHIN = 5.0
-# A runtime may start a helper thread or open a file of its own at any time. Far below what any of
-# the cases would leave behind, one a connection.
-SPARE = {"sockets": 0, "descriptors": 5, "threads": 5}
 
 # Two tokens: the first comes at once, then nothing is due for 30 s.
 SILENT_STREAM = "/sse?text=a%20b&delay=30"
@@ -324,26 +321,6 @@ def come_and_go(address: Address, number: int) -> None:
             connection.receive_to_end()
         if number % 12 > 5:
             connection.reset()
-
-
-def at_rest(running: Running) -> Census:
-    """Return what the server holds when it has noticed that all clients have gone."""
-    deadline = time.monotonic() + FREED_WITHIN
-    while (census := running.census()).sockets and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return census
-
-
-def left_over(running: Running, before: Census, within: float) -> dict[str, int]:
-    """Return what the server holds more than before, as soon as that is nothing or in the end."""
-    deadline = time.monotonic() + within
-    while True:
-        now = running.census()
-        more = {name: getattr(now, name) - getattr(before, name) for name in SPARE}
-        left = {name: count for name, count in more.items() if count > SPARE[name]}
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(0.05)
 
 
 @pytest.mark.waits(3)

@@ -8,7 +8,7 @@ import pytest
 
 from conformance import cases, results, spec
 
-CASES = cases.declared() + cases.declared("witnesses")
+CASES = cases.declared() + cases.declared("witnesses") + cases.declared("strain")
 
 
 def test_every_case_is_named_by_its_paragraph() -> None:
@@ -25,7 +25,7 @@ def test_paragraphs_are_numbered_once() -> None:
     letters = {(rule.group, rule.number[0]) for rule in rules}
 
     assert len({rule.number for rule in rules}) == len(rules)
-    assert len(letters) == len([*results.GROUPS, "witnesses"])
+    assert len(letters) == len([*results.GROUPS, "witnesses", "fuzz", "soak"])
 
 
 def test_every_paragraph_has_a_case_and_a_source() -> None:

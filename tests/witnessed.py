@@ -1,7 +1,8 @@
-"""Every case of the witnesses can fail: real clients do stumble over these relays.
+"""Every case of the witnesses can fail: real clients do stumble over these apps.
 
 `nox -s witnessed` runs it, for it needs what the witnesses need. Each mutant of the reference fails
-exactly the cases that it names: `*/streams` is that case with every client.
+exactly the cases that it names, of those that its kind of client is asked: the clients of the relay, or
+all others.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from conformance import cases, results
+from conformance import results
 from tests.mutants import ROOT, SOURCES, Mutant, all_mutants
+from witnesses.witness import CLIENTS
 
-CLIENTS = [witness for witness in results.WITNESSES if witness != "model"]
+EVENT_SOURCES = ("eventsource", "chromium")
+READERS = ("curl", *EVENT_SOURCES)
+TALKERS = ("websocat", "wscat", "chromium")
+PAGES = ("curl", "chromium")
 SDKS = [client for client in CLIENTS if client != "curl"]
 KNOWN = {mutant.name: mutant for mutant in all_mutants()}
 
@@ -44,7 +50,18 @@ FAILS = {
     "listens_on_in_silence": {f"{client}/leaves" for client in CLIENTS},
 }
 
-# Faults for what is left: a relay that fails in no other way with these clients.
+VISITORS_FAIL = {
+    "data_lines_by_splitlines": {f"{reader}/reads_the_text" for reader in READERS},
+    "stream_is_sent_whole": {f"{reader}/reads_a_token_before_the_next" for reader in READERS},
+    "resumes_at_the_last_event": {f"{source}/resumes_where_it_was_cut" for source in EVENT_SOURCES},
+    "end_is_not_reached_at_the_end": {f"{source}/stops_at_the_end" for source in EVENT_SOURCES},
+    "every_origin_is_accepted": {"chromium/page_of_another_origin_reads_nothing"},
+    "origin_is_echoed": {"chromium/page_of_another_origin_reads_nothing"},
+    "title_in_lower_case": {f"{page}/gets_the_greeting" for page in PAGES},
+    "poll_past_the_end_is_404": {f"{page}/polls_to_the_end" for page in PAGES},
+}
+
+# Faults for what is left: apps that fail in no other way with these clients.
 OWN = [
     Mutant(
         "pings_are_data",
@@ -74,41 +91,87 @@ OWN = [
     ),
 ]
 
-MUTANTS = [(KNOWN[name], fails) for name, fails in FAILS.items()]
-MUTANTS += [(mutant, set(mutant.fails)) for mutant in OWN]
+VISITORS_OWN = [
+    Mutant(
+        "pings_are_messages",
+        "A ping of an event stream is an event with data.",
+        """        yield ": ping\\n\\n"\n    await asyncio.sleep(delay)\n""",
+        """        yield "data: ping\\n\\n"\n    await asyncio.sleep(delay)\n""",
+        frozenset(f"{reader}/hears_nothing_of_pings" for reader in READERS),
+    ),
+    Mutant(
+        "echo_is_trimmed",
+        "A message comes back without the blanks around it.",
+        """f"echo: {message['text']}\"""",
+        """f"echo: {message['text'].strip()}\"""",
+        frozenset(f"{talker}/gets_its_echoes_in_order" for talker in TALKERS),
+    ),
+    Mutant(
+        "greeting_has_a_directive_with_a_value",
+        "The greeting's Cache-Control gives a value to a directive that takes none.",
+        'send, 200, "Hello from ASGI (ASGI)!")',
+        'send, 200, "Hello from ASGI (ASGI)!", {"cache-control": "no-store=1"})',
+        frozenset({"httplint/finds_the_greeting_sound"}),
+    ),
+    Mutant(
+        "stream_has_a_directive_with_a_value",
+        "A stream's Cache-Control gives a value to a directive that takes none.",
+        '    "cache-control": "no-store",\n    "x-accel-buffering"',
+        '    "cache-control": "no-store=1",\n    "x-accel-buffering"',
+        frozenset({"httplint/finds_the_stream_sound"}),
+    ),
+]
+
+RELAY = ("test_witnesses.py",)
+OTHERS = ("test_witnesses_visitors.py", "test_witnesses_lint.py")
+MUTANTS = [
+    *((KNOWN[name], fails, RELAY) for name, fails in FAILS.items()),
+    *((mutant, set(mutant.fails), RELAY) for mutant in OWN),
+    *((KNOWN[name], fails, OTHERS) for name, fails in VISITORS_FAIL.items()),
+    *((mutant, set(mutant.fails), OTHERS) for mutant in VISITORS_OWN),
+]
 
 
 @pytest.mark.parametrize(
-    ("mutant", "fails"), [pytest.param(*pair, id=pair[0].name) for pair in MUTANTS]
+    ("mutant", "fails", "files"), [pytest.param(*case, id=case[0].name) for case in MUTANTS]
 )
-def test_clients_stumble_where_it_says(mutant: Mutant, fails: set[str], tmp_path: Path) -> None:
+def test_clients_stumble_where_it_says(
+    mutant: Mutant, fails: set[str], files: Sequence[str], tmp_path: Path
+) -> None:
     """Real clients stumble over a fault exactly where it says."""
     for file in SOURCES:
         (tmp_path / file).write_text(mutant.source(file))
-    command = f"{sys.executable} {tmp_path / 'server.py'} --host {{host}} --port {{port}}"
-    record = tmp_path / "result.json"
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml"),
-            *("-p", "conformance.conftest", ROOT / "witnesses", "-k", "not model"),
-            *("--numprocesses", "8", "--quiet", "--tb", "no"),
-            *("--command", command, "--title", "ASGI", "--interface", "ASGI"),
-            *("--results", record),
-        ],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        check=False,
-    )
-    judged = results.read(record)["cases"]
+    judged = judge(tmp_path, files)
 
     assert {name for name, case in judged.items() if case["outcome"] != "passed"} == fails
 
 
-def test_every_case_is_failed_by_a_mutant() -> None:
-    """No case of a client is one that cannot fail."""
-    named = {case for _, fails in MUTANTS for case in fails}
-    words = {case.id.partition("/")[2] for case in cases.declared("witnesses")}
-    wanted = {f"{client}/{word}" for client in CLIENTS for word in words}
+def test_every_case_is_failed_by_a_mutant(tmp_path: Path) -> None:
+    """No case of a client is one that cannot fail, and the reference itself fails none."""
+    for file, source in SOURCES.items():
+        (tmp_path / file).write_text(source.read_text())
+    judged = judge(tmp_path, [*RELAY, *OTHERS])
 
-    assert wanted - named == {f"{client}/speaks_through_the_relay" for client in CLIENTS}
+    assert {case["outcome"] for case in judged.values()} == {"passed"}
+    assert judged.keys() == {case for _, fails, _ in MUTANTS for case in fails}
+
+
+def judge(folder: Path, files: Sequence[str]) -> Mapping[str, results.Case]:
+    """Return what the clients in these files make of the app and the server in a folder."""
+    command = f"{sys.executable} {folder / 'server.py'} --host {{host}} --port {{port}}"
+    record = folder / "result.json"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml"),
+            *("-p", "conformance.conftest"),
+            *(str(ROOT / "witnesses" / file) for file in files),
+            *("--numprocesses", "8", "--quiet", "--tb", "no"),
+            *("--command", command, "--title", "ASGI", "--interface", "ASGI"),
+            *("--results", record),
+        ],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        check=False,
+    )
+    return results.read(record)["cases"]
