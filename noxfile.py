@@ -134,7 +134,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "model", "lint"):
+        for group in ("conformance", "witnesses", "model", "bench", "lint"):
             compile_group(session, group)
 
 
