@@ -80,6 +80,14 @@ def observe(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure stacks side by side: -- [--apps A,B] [--only PART] [--quick] [--compare OLD NEW]."""
+    sync(session, "requirements/bench.txt")
+    # Ctrl-C ends a run behind the slice that is being taken, and then it writes its files.
+    session.run("python", "-m", "bench.run", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Show and draw what is recorded, groups down, stacks across: -- [conformance | witnesses]."""
     sync(session, "requirements/conformance.txt")
@@ -91,7 +99,7 @@ def matrix(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Judge the suite itself: its readers, its runner and every mutant."""
-    sync(session, "requirements/conformance.txt")
+    sync(session, "requirements/bench.txt")
     session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
 
 

@@ -53,7 +53,14 @@ def send(
 def run(*words: str) -> str:
     """Return what h2load prints."""
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=WITHIN, check=False)
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            check=False,
+            start_new_session=True,  # Ctrl-C ends the run behind this slice, which has to be whole
+        )
     except subprocess.TimeoutExpired:
         raise Invalid(f"h2load got not all answers within {WITHIN:g} s") from None
     if done.returncode:

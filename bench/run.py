@@ -10,15 +10,13 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
-import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
@@ -26,6 +24,7 @@ import stacks
 from bench import compare, h2load, machine, processes, results, table, wire
 from bench.contenders import CEILING, CEILING_STACK, REFERENCE, TWIN, generating, started
 from bench.figures import Result
+from bench.interruption import Interruption
 from bench.observe import allow_descriptors
 from bench.progress import Progress
 from bench.scenarios import SCENARIOS, Scenario
@@ -62,6 +61,7 @@ class Run:
     date: str = field(default_factory=lambda: now())
     measurements: list[Measurement] = field(default_factory=list)
     measured_seconds: float = 0.0
+    check: Callable[[], None] = lambda: None
 
     @property
     def scenarios(self) -> list[Scenario]:
@@ -69,9 +69,9 @@ class Run:
 
     def measure(self) -> bool:
         """Measure all parts; return whether it came to its end."""
-        signal.signal(signal.SIGTERM, interrupt)
         try:
-            with ExitStack() as exits:
+            with Interruption() as interruption, ExitStack() as exits:
+                self.check = interruption.check
                 self._measure_wire(exits)
         except KeyboardInterrupt:
             return False
@@ -91,7 +91,11 @@ class Run:
             self.measurements.append(measurement)
             self.progress.tell(scenario.name)
             plan = self.plan
-            measurement.take(loop, plan.rounds, plan.slice_seconds, order, self.progress.step)
+            measurement.take(loop, plan.rounds, plan.slice_seconds, order, self.step)
+
+    def step(self) -> None:
+        self.progress.step()
+        self.check()
 
     def results(self) -> dict[str, Result]:
         """Return what has been measured, by stack; a stack of which nothing has been is left out."""
@@ -125,11 +129,6 @@ class Run:
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def interrupt(*_: object) -> NoReturn:
-    """Have SIGTERM end a run as Ctrl-C does: whoever sends it wants no servers left either."""
-    raise KeyboardInterrupt
 
 
 def record(folder: Path, found: dict[str, Result]) -> None:
@@ -237,7 +236,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     with Progress() as progress:
         run = Run(named, parts, plan, seed, progress)
-        progress.expect((len(named) + 2) * plan.rounds * len(run.scenarios))
+        progress.expect((len(named) + 2) * (plan.rounds + 1) * len(run.scenarios))
         whole = run.measure()
     found = run.results()
     record(folder, found)

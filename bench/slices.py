@@ -60,12 +60,14 @@ class Measurement:
         order: random.Random,
         tell: Callable[[], None] = lambda: None,
     ) -> None:
-        """Warm each server up, then take the rounds; `tell` is called behind each slice.
+        """Warm each server up, then take the rounds; `tell` is called behind each slice,
+        and once for each server behind its warming up.
 
         A server that answers wrongly once is left out from there on.
         """
         for series in self.series.values():
             self._warm_up(loop, series, slice_seconds)
+            tell()
         for turn in range(rounds):
             for series in order.sample(list(self.series.values()), len(self.series)):
                 if series.invalid is None and (taken := self._slice(loop, series)) is not None:

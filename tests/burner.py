@@ -17,6 +17,7 @@ BLOCK = bytes(2048)
 def main() -> None:
     port, hashes = map(int, sys.argv[1:])
     listener = socket.create_server(("127.0.0.1", port))
+    print("listens", flush=True)
     while True:
         client, _ = listener.accept()
         with client:
