@@ -6,7 +6,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +70,15 @@ def cpu_seconds(process: psutil.Process) -> float:
         return time.clock_gettime(~process.pid << 3 | 2)
     times = process.cpu_times()
     return times.user + times.system
+
+
+def memory_bytes(processes: Iterable[psutil.Process]) -> int:
+    """Return the memory of processes; what they share counts once, where the system tells it."""
+    total = 0
+    for process in processes:
+        full = process.memory_full_info()
+        total += getattr(full, "pss", full.uss)
+    return total
 
 
 def check_listener(port: int, pids: set[int]) -> None:

@@ -9,126 +9,21 @@ from __future__ import annotations
 
 import argparse
 import random
-import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 import stacks
-from bench import compare, h2load, machine, processes, results, table, wire
-from bench.contenders import CEILING, CEILING_STACK, REFERENCE, TWIN, generating, started
+from bench import compare, h2load, machine, results, table
 from bench.figures import Result
-from bench.interruption import Interruption
+from bench.measuring import FULL, PARTS, QUICK, WIRE, Run
 from bench.observe import allow_descriptors
 from bench.progress import Progress
-from bench.scenarios import SCENARIOS, Scenario
-from bench.slices import Measurement
 from conformance import matrix
 from stacks import Stack, StackError
-
-PARTS = tuple(dict.fromkeys(scenario.group for scenario in SCENARIOS))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much is measured."""
-
-    rounds: int
-    slice_seconds: float
-    quick: bool = False
-
-
-FULL = Plan(rounds=24, slice_seconds=0.15)
-QUICK = Plan(rounds=8, slice_seconds=0.05, quick=True)
-
-
-@dataclass
-class Run:
-    """A run in progress, and what it has measured."""
-
-    stacks: dict[str, Stack]
-    parts: Sequence[str]
-    plan: Plan
-    seed: int
-    progress: Progress
-    began: float = field(default_factory=time.monotonic)
-    date: str = field(default_factory=lambda: now())
-    measurements: list[Measurement] = field(default_factory=list)
-    measured_seconds: float = 0.0
-    check: Callable[[], None] = lambda: None
-
-    @property
-    def scenarios(self) -> list[Scenario]:
-        return [scenario for scenario in SCENARIOS if scenario.group in self.parts]
-
-    def measure(self) -> bool:
-        """Measure all parts; return whether it came to its end."""
-        try:
-            with Interruption() as interruption, ExitStack() as exits:
-                self.check = interruption.check
-                self._measure_wire(exits)
-        except KeyboardInterrupt:
-            return False
-        return True
-
-    def _measure_wire(self, exits: ExitStack) -> None:
-        server_core, generator_core = processes.cores()
-        order = random.Random(self.seed)
-        loop, upstream = exits.enter_context(generating(generator_core))
-        named = self.stacks | {TWIN: self.stacks[REFERENCE], CEILING: CEILING_STACK}
-        self.progress.tell(f"starting {len(named)} servers")
-        environ = {"UPSTREAM_BASE_URL": upstream}
-        contenders = exits.enter_context(started(named, environ, server_core))
-        for scenario in self.scenarios:
-            able = [c for c in contenders.values() if scenario.group not in c.stack.lacks]
-            measurement = Measurement.of(scenario, able)
-            self.measurements.append(measurement)
-            self.progress.tell(scenario.name)
-            plan = self.plan
-            measurement.take(loop, plan.rounds, plan.slice_seconds, order, self.step)
-
-    def step(self) -> None:
-        self.progress.step()
-        self.check()
-
-    def results(self) -> dict[str, Result]:
-        """Return what has been measured, by stack; a stack of which nothing has been is left out."""
-        seconds = time.monotonic() - self.began
-        measured = self.measured_seconds + sum(m.measured_seconds for m in self.measurements)
-        described, tools = machine.machine(), machine.tools()
-        found: dict[str, Result] = {}
-        for name, stack in self.stacks.items():
-            found[name] = Result(
-                app=stack.app,
-                server=stack.server,
-                interface=stack.interface,
-                reference=REFERENCE,
-                versions=stack.versions,
-                tools=tools,
-                machine=described,
-                date=self.date,
-                command=shlex.join(["nox", "-s", "bench", "--", *sys.argv[1:]]),
-                seed=self.seed,
-                seconds=round(seconds, 1),
-                overhead=round(1 - measured / seconds, 3),
-                quick=self.plan.quick,
-            )
-        for measurement in self.measurements:
-            group = measurement.scenario.group
-            unranked = {name: wire.unranked(stack, group) for name, stack in self.stacks.items()}
-            for name, figure in wire.figures(measurement, self.date, unranked).items():
-                found[name].setdefault("wire", {})[measurement.scenario.name] = figure
-        return {name: result for name, result in found.items() if "wire" in result}
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def record(folder: Path, found: dict[str, Result]) -> None:
@@ -157,6 +52,7 @@ def show(folder: Path, console: Console, picture: Path | None = None) -> None:
     found = results.read_all(folder)
     if not found:
         raise StackError(f"nothing is recorded in {folder}: nox -s bench measures")
+    console.width = max(console.width, table.wide(found))
     for each in table.shown(found):
         console.print(each)
         console.print()
@@ -199,11 +95,12 @@ def chosen(apps: Sequence[str] | None, servers: Sequence[str] | None) -> dict[st
     return {str(stack): stack for stack in found}
 
 
-def selected(parts: Sequence[str] | None) -> Sequence[str]:
+def selected(parts: Sequence[str] | None, *, quick: bool) -> Sequence[str]:
+    """Return the parts that are measured: all of them, or those on the wire, unless some are named."""
     for part in parts or ():
         if part not in PARTS:
             raise StackError(f"--only: no part {part!r}; known: {', '.join(PARTS)}")
-    return parts or PARTS
+    return parts or (WIRE if quick else PARTS)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -226,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace, folder: Path) -> None:
     """Measure what was asked for, and record it."""
-    parts = selected(options.only)
+    parts = selected(options.only, quick=options.quick)
     h2load.command()
     named = chosen(options.apps, options.servers)
     allow_descriptors()
@@ -236,7 +133,6 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     with Progress() as progress:
         run = Run(named, parts, plan, seed, progress)
-        progress.expect((len(named) + 2) * (plan.rounds + 1) * len(run.scenarios))
         whole = run.measure()
     found = run.results()
     record(folder, found)

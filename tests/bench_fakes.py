@@ -65,7 +65,7 @@ def connect(contender: Contender) -> socket.socket:
     return socket.create_connection((contender.host, contender.port), timeout=15)
 
 
-def burn(_: asyncio.Runner, contender: Contender, waves: int) -> Taken:
+def burn(loop: asyncio.Runner, contender: Contender, waves: int) -> Taken:
     watch = Stopwatch(contender)
     with connect(contender) as client, watch.lap():
         for _ in range(REQUESTS * waves):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import jsonschema
 import psutil
@@ -17,7 +18,9 @@ import stacks
 from bench import compare, results, run, table, wire
 from bench.contenders import CEILING, REFERENCE, TWIN
 from bench.figures import Machine, Result, Slices, Wire
+from bench.measuring import Plan, Run
 from bench.processes import Contender, Taken
+from bench.progress import Progress
 from bench.slices import Measurement, Series
 from conformance import results as conformance
 from tests.bench_fakes import BURN, columns, reference
@@ -39,9 +42,7 @@ MACHINE = Machine(
 
 def series(name: str, each: Slices, invalid: str | None = None) -> Series:
     """Return what was taken of a server that does not exist."""
-    stack = stacks.Stack(*name.split("-"), "Mine", "ASGI") if "-" in name else run.CEILING_STACK
     running = stacks.Running.__new__(stacks.Running)
-    running.stack = stack
     names = ("units", "wall_seconds", "server_cpu_seconds", "generator_cpu_seconds")
     taken = [Taken(*row) for row in zip(*(each[name] for name in names), strict=True)]  # type: ignore[literal-required]  # its columns
     return Series(Contender(name, running), list(each["round"]), taken, invalid)
@@ -77,7 +78,7 @@ def result(app: str, figure: Wire, **head: object) -> Result:
         quick=False,
         wire={"sse": figure},
     )
-    return Result(**(made | head))  # type: ignore[typeddict-item]  # the same keys
+    return cast(Result, made | head)
 
 
 # Figures
@@ -245,17 +246,19 @@ DRIVER = """
 import sys
 from pathlib import Path
 from bench import run
+from bench.measuring import Plan, Run
+from bench.progress import Progress
 from bench.contenders import REFERENCE
 from tests.bench_fakes import reference
 
-class Telling(run.Progress):
+class Telling(Progress):
     def step(self, steps=1):
         print("step", flush=True)
 
 folder = Path(sys.argv[1])
 with Telling() as progress:
-    plan = run.Plan(rounds=int(sys.argv[2]), slice_seconds=0.01)
-    measuring = run.Run({REFERENCE: reference(folder)}, ["sse"], plan, 1, progress)
+    plan = Plan(rounds=int(sys.argv[2]), slice_seconds=0.01)
+    measuring = Run({REFERENCE: reference(folder)}, ["sse"], plan, 1, progress)
     whole = measuring.measure()
 run.record(folder / "results", measuring.results())
 print("whole" if whole else "interrupted", flush=True)
@@ -289,9 +292,9 @@ def test_an_interrupted_run_keeps_its_slices(tmp_path: Path, sent: signal.Signal
 
 def test_a_run_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A whole run has every slice, the controls' too, and tells what it ran on."""
-    with run.Progress() as progress:
-        plan = run.Plan(rounds=8, slice_seconds=0.01)
-        running = run.Run({REFERENCE: reference(tmp_path)}, ["sse"], plan, 1, progress)
+    with Progress() as progress:
+        plan = Plan(rounds=8, slice_seconds=0.01)
+        running = Run({REFERENCE: reference(tmp_path)}, ["sse"], plan, 1, progress)
         assert running.measure()
     found = running.results()
     run.record(tmp_path / "results", found)
