@@ -24,7 +24,7 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
 RESULTS = ROOT / "results"
 STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
-GROUPS = ("conformance", "report", "live", "tests", "witnesses", "model", "lint")
+GROUPS = ("conformance", "bench", "report", "live", "tests", "witnesses", "model", "lint")
 
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
@@ -129,6 +129,14 @@ def observe(session: nox.Session) -> None:
     """Take figures of the relays, which are never judged: -- [APP …] [--server NAME] [--show]."""
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "bench.observe", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure stacks side by side: -- [--apps A,B] [--only PART] [--quick] [--compare OLD NEW]."""
+    sync(session, "requirements/bench.txt")
+    # Ctrl-C ends a run behind the slice that is being taken, and then it writes its files.
+    session.run("python", "-m", "bench.run", *session.posargs, interrupt_timeout=60)
 
 
 @nox.session(default=False)

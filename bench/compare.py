@@ -1,0 +1,78 @@
+"""What changed between two runs, beyond noise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import results, statistics
+from bench.figures import Interval, Wire
+from stacks import StackError
+
+
+def show(old: Path, new: Path, console: Console) -> None:
+    """Print a line for each figure that both folders hold; raise StackError where there is none."""
+    table = Table(box=None, pad_edge=False)
+    for title in ("stack", "scenario", "by", "new to old", "", "verdict"):
+        table.add_column(title, no_wrap=True)
+    for row in rows(old, new):
+        table.add_row(*row)
+    if not table.row_count:
+        raise StackError(f"{old} and {new} hold no figure of the same stack and scenario")
+    console.print(table)
+
+
+def rows(old: Path, new: Path) -> Iterator[tuple[str, ...]]:
+    """Yield stack, scenario, quantity, ratio, interval and verdict."""
+    before, after = results.read_all(old), results.read_all(new)
+    for name in before.keys() & after.keys():
+        figures = before[name].get("wire", {}), after[name].get("wire", {})
+        for scenario in sorted(figures[0].keys() & figures[1].keys()):
+            for quantity in statistics.SECONDS:
+                found = change(figures[0][scenario], figures[1][scenario], quantity)
+                if found is None:
+                    yield name, scenario, quantity, "", "", "invalid in one of them"
+                    continue
+                told = f"[{found['low']:.3f} {found['high']:.3f}]"
+                floor = noise(figures[0][scenario], figures[1][scenario], quantity)
+                yield (
+                    name,
+                    scenario,
+                    quantity,
+                    f"{found['median']:.3f}",
+                    told,
+                    verdict(found, floor),
+                )
+
+
+def change(old: Wire, new: Wire, quantity: statistics.Quantity) -> Interval | None:
+    """Return by how much a stack's ratio to the reference changed, above 1 for faster.
+
+    The machine may have been another, so times are not compared; of the reference itself they are,
+    for its ratio is 1 whatever becomes of it.
+    """
+    if old["invalid"] or new["invalid"]:
+        return None
+    pairs = []
+    for figure in (old, new):
+        own, reference = figure["slices"], figure["reference_slices"]
+        if own == reference:
+            seconds = statistics.seconds_a_unit(own, quantity).values()
+            pairs.append([1 / each for each in seconds])
+        else:
+            pairs.append(statistics.ratios(own, reference, quantity))
+    return statistics.change(*pairs)
+
+
+def noise(old: Wire, new: Wire, quantity: statistics.Quantity) -> float:
+    return max(old["noise"][quantity], new["noise"][quantity])
+
+
+def verdict(found: Interval, floor: float) -> str:
+    if found["low"] <= 1 <= found["high"] or abs(math.log(found["median"])) <= math.log1p(floor):
+        return "no change beyond noise"
+    return "faster" if found["median"] > 1 else "slower"

@@ -1,0 +1,58 @@
+"""Who takes part in a run: the servers, all at once, and the loop that generates their load."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import uvloop
+
+import stacks
+from bench import processes
+from bench.model import Model
+from bench.processes import Contender
+from stacks import HOST, ROOT, Stack
+
+REFERENCE = "asgi-uvicorn"
+TWIN = "the reference's twin"
+CEILING = "the ceiling"
+CEILING_STACK = Stack(
+    app="ceiling",
+    server="uvloop",
+    title="Ceiling",
+    interface="ASGI",
+    command=(sys.executable, "-m", "bench.ceiling", "--host", "{host}", "--port", "{port}"),
+    folder=ROOT,
+)
+
+
+@contextmanager
+def started(
+    named: Mapping[str, Stack], environ: Mapping[str, str], core: set[int]
+) -> Iterator[dict[str, Contender]]:
+    """Start stacks on a core; leave nothing of them behind."""
+    with ExitStack() as exits:
+        contenders = {}
+        for name, stack in named.items():
+            with processes.pinned(core):
+                running = exits.enter_context(stacks.serve(stack, environ=environ))
+            contenders[name] = Contender(name, running)
+        for contender in contenders.values():
+            contender.running.wait_until_ready()
+            contender.settle()
+        yield contenders
+
+
+@contextmanager
+def generating(core: set[int]) -> Iterator[tuple[asyncio.Runner, str]]:
+    """Keep this process on a core; give its loop, and the URL of the model that it plays as well."""
+    port = stacks.free_port()
+    with processes.pinned(core), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = runner.get_loop()
+        server = runner.run(loop.create_server(Model, HOST, port, backlog=1024))
+        try:
+            yield runner, f"http://{HOST}:{port}/v1"
+        finally:
+            server.close()

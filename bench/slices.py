@@ -1,0 +1,103 @@
+"""Slices taken in turn: every server once a round, in random order.
+
+Servers that are compared see the same machine only if they take turns faster than it changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from bench.figures import Slices
+from bench.processes import Contender, Invalid, Taken
+from bench.scenarios import Scenario
+
+# A slice that is calibrated wrongly, on a machine that hiccups, is not too long nevertheless.
+MOST_WAVES = 100
+WARM_UP_UNITS = 500
+
+
+@dataclass
+class Series:
+    """The slices of one server so far, and why they are no figure where they are none."""
+
+    contender: Contender
+    rounds: list[int] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    invalid: str | None = None
+    waves: int = 1
+
+    def columns(self) -> Slices:
+        return Slices(
+            round=list(self.rounds),
+            units=[taken.units for taken in self.taken],
+            wall_seconds=[round(taken.wall_seconds, 7) for taken in self.taken],
+            server_cpu_seconds=[round(taken.server_cpu_seconds, 7) for taken in self.taken],
+            generator_cpu_seconds=[round(taken.generator_cpu_seconds, 7) for taken in self.taken],
+        )
+
+
+@dataclass
+class Measurement:
+    """One scenario on some servers; what was taken stays when the run is interrupted."""
+
+    scenario: Scenario
+    series: dict[str, Series]
+    measured_seconds: float = 0.0
+
+    @classmethod
+    def of(cls, scenario: Scenario, contenders: Iterable[Contender]) -> Measurement:
+        return cls(scenario, {each.name: Series(each) for each in contenders})
+
+    def take(
+        self,
+        loop: asyncio.Runner,
+        rounds: int,
+        slice_seconds: float,
+        order: random.Random,
+        tell: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Warm each server up, then take the rounds; `tell` is called behind each slice,
+        and once for each server behind its warming up.
+
+        A server that answers wrongly once is left out from there on.
+        """
+        for series in self.series.values():
+            self._warm_up(loop, series, slice_seconds)
+            tell()
+        for turn in range(rounds):
+            for series in order.sample(list(self.series.values()), len(self.series)):
+                if series.invalid is None and (taken := self._slice(loop, series)) is not None:
+                    series.rounds.append(turn)
+                    series.taken.append(taken)
+                    self.measured_seconds += taken.wall_seconds
+                tell()
+        for series in self.series.values():
+            self._check_tree(series)
+
+    def _warm_up(self, loop: asyncio.Runner, series: Series, slice_seconds: float) -> None:
+        """Send some units to warm up, and one wave more to see how many of them fill a slice."""
+        if (taken := self._slice(loop, series)) is not None:
+            series.waves = min(math.ceil(WARM_UP_UNITS / taken.units), MOST_WAVES)
+            self._slice(loop, series)
+        series.waves = 1
+        if (taken := self._slice(loop, series)) is not None:
+            waves = round(slice_seconds / taken.wall_seconds)
+            series.waves = min(max(waves, 1), MOST_WAVES)
+
+    def _slice(self, loop: asyncio.Runner, series: Series) -> Taken | None:
+        try:
+            if series.invalid is None:
+                return self.scenario.run(loop, series.contender, series.waves)
+        except Invalid as error:
+            series.invalid = str(error)
+        return None
+
+    def _check_tree(self, series: Series) -> None:
+        try:
+            series.contender.check_tree()
+        except Invalid as error:
+            series.invalid = series.invalid or str(error)
