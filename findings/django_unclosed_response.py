@@ -1,7 +1,3 @@
-# /// script
-# requires-python = ">=3.13"
-# dependencies = ["django==6.1.3", "asgiref==3.13.0"]
-# ///
 """Django on ASGI: a client that leaves while a middleware is in its thread takes the response unclosed.
 
 `MiddlewareMixin` runs `process_response` in a thread. A client that leaves meanwhile cancels the
@@ -20,6 +16,8 @@ from django.core.asgi import get_asgi_application
 from django.http import StreamingHttpResponse
 from django.urls import path
 from django.utils.deprecation import MiddlewareMixin
+
+STACK = "django-uvicorn"
 
 seen = []
 in_thread = threading.Event()
@@ -45,7 +43,9 @@ async def view(request):
 
 
 urlpatterns = [path("", view)]
-settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, MIDDLEWARE=[f"{__name__}.Middleware"])
+settings.configure(
+    ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, MIDDLEWARE=[f"{__name__}.Middleware"]
+)
 app = get_asgi_application()
 
 

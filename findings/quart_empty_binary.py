@@ -1,7 +1,3 @@
-# /// script
-# requires-python = ">=3.13"
-# dependencies = ["quart==0.23.1"]
-# ///
 """Quart: an empty binary WebSocket message ends the connection with a KeyError.
 
 ASGI has `bytes` or `text` in a message, and the other one may be missing. Quart takes `text` whenever
@@ -14,6 +10,8 @@ import sys
 from importlib.metadata import version
 
 from quart import Quart, websocket
+
+STACK = "quart-uvicorn"
 
 app = Quart(__name__)
 received = []

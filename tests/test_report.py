@@ -13,7 +13,7 @@ import pytest
 
 import stacks
 from conformance import results
-from report import charts, facts, figures, links, notes, picture, pick, site
+from report import charts, facts, figures, links, notes, pick, picture, site
 from report.charts import Point
 from report.facts import Known
 from report.guide import Guide
