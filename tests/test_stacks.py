@@ -71,6 +71,15 @@ def test_every_app_reads_and_is_locked() -> None:
         assert stack.versions, f"{stack}: its lock names no version of its dependencies"
 
 
+def test_links_lead_somewhere() -> None:
+    """A fault links to a page, or to a finding of this house."""
+    stands = [s for name in stacks.app_names() for s in stacks.read_stacks(stacks.APPS / name)]
+    links = {fault.link for stack in stands for fault in {**stack.lacks, **stack.fails}.values()}
+    findings = {f"findings/{path.name}" for path in stacks.ROOT.glob("findings/[a-z]*_*.py")}
+
+    assert {link for link in links if not link.startswith("https://")} <= findings
+
+
 def test_locks_carry_no_address() -> None:
     """A lock names releases, never a registry."""
     for path in [*stacks.APPS.glob("*/requirements*.txt"), *stacks.ROOT.glob("requirements/*.txt")]:
