@@ -226,7 +226,8 @@ def servers_of(app: str) -> list[str]:
 def strain(session: nox.Session, kind: str, app: str) -> None:
     """Wear an app out by one process, which has all cases of that kind look at the same server."""
     session.notify("matrix", posargs=[kind, "--since", STARTED])
-    suite = ("-p", "conformance.conftest", f"strain/test_{kind}.py", *QUIET)
+    files = sorted(str(path) for path in ROOT.glob(f"strain/test_{kind}*.py"))
+    suite = ("-p", "conformance.conftest", *files, *QUIET)
     options = ("--app", app, *record(session, kind, app), *session.posargs)
     session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
 

@@ -5,7 +5,9 @@
 It runs under CPython 2.7 and no other, and compares each echo with what it sent. So it gets a hook that
 takes the prefix off a whole text message, behind its own parser of frames and before the case looks;
 what does not begin with the prefix is handed on as it is, and fails. Left out are messages that are
-binary or over 1 MiB, which the contract has refused, and compression (12 and 13), which takes minutes.
+binary or over 1 MiB, which the contract has refused, a thousand messages against the clock, and
+compression (12 and 13), which takes minutes. What it calls NON-STRICT is a should here: nearly always a
+server that fails a connection at once, and does not answer first what came before the fault.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ LIBRARY = stacks.ENVIRONMENTS / "autobahn"
 WITHIN = 600.0
 
 BINARY = ("1.2.*", "9.2.*", "9.4.*", "9.6.*", "9.8.*")
+TIMED = ("9.7.*",)
 OVER_1_MIB = ("9.1.4", "9.1.5", "9.1.6", "9.3.*")
 COMPRESSED = ("12.*", "13.*")
 
@@ -99,7 +102,7 @@ def report(python: str, server: stacks.Running) -> Mapping[str, Mapping[str, obj
             "outdir": folder,
             "servers": [{"agent": "stack", "url": f"ws://{server.host}:{server.port}/ws"}],
             "cases": ["*"],
-            "exclude-cases": [*BINARY, *OVER_1_MIB, *COMPRESSED],
+            "exclude-cases": [*BINARY, *OVER_1_MIB, *TIMED, *COMPRESSED],
             "exclude-agent-cases": {},
         }
         done = subprocess.run(

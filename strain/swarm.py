@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import h11
-from websockets import ConnectionClosed
+from websockets import WebSocketException
 from websockets.asyncio.client import connect
 
 from conformance.event_stream import Event, EventReader
@@ -100,8 +100,8 @@ async def place(
         except (OSError, EOFError, TimeoutError, WireError, h11.RemoteProtocolError) as error:
             faults.append(f"{visitor.name} saw {type(error).__name__}: {error}")
             await asyncio.sleep(visitor.pace)  # a server that is down is not asked in a busy loop
-        except ConnectionClosed as error:
-            faults.append(f"{visitor.name} saw the end of its socket: {error}")
+        except WebSocketException as error:
+            faults.append(f"{visitor.name} saw its socket refused or ended: {error}")
         tally.visits += 1
         if time.monotonic() > until:
             return
