@@ -218,7 +218,7 @@ def test_chat_goes_through_each_stack_to_the_model(model: Upstream, one: Live, p
     answer.finish()
 
     expect(outcome(page, "asgi-uvicorn")).to_have_text("whole: 2 tokens, then [DONE]")
-    expect(page.locator("#how")).to_contain_text("It is suite at")
+    expect(page.locator("#how")).to_contain_text("It calls itself suite, at")
     assert answer.json["model"] == "suite"
     assert answer.json["messages"] == [{"role": "user", "content": "Count."}]
 
