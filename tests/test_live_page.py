@@ -137,7 +137,11 @@ def test_every_stack_streams_to_a_browser(every: Live, page: Page) -> None:
             for measured in ("first", "rate", "gap", "longest"):
                 assert float(figure(page, name, measured).inner_text()) >= 0
         for name in status.keys() - asked:
-            assert outcome(page, name).inner_text().startswith("lacks websocket: ")
+            assert outcome(page, name).inner_text() == "lacks websocket"
+            assert (
+                row(page, name).locator(".answer").inner_text()
+                == status[name]["lacks"]["websocket"]
+            )
     assert len(status) == len(stacks.app_names())
     assert page.evaluate("window.shifted") == 0
 
@@ -148,6 +152,9 @@ def test_cut_event_source_resumes(two: Live, page: Page, said: list[str]) -> Non
     send(page, "SSE", delay="1", text=SLOW)
     expect(figure(page, "asgi-uvicorn", "count")).to_have_text(MIDDLE)
     press(page, "Cut", "asgi-uvicorn")
+    expect(page.locator("form [role=status]")).to_have_text(
+        "ASGI (asgi-uvicorn): 1 relayed connection cut."
+    )
 
     whole = f"whole: {SLOW_TOKENS} tokens, each once"
     expect(outcome(page, "asgi-uvicorn")).to_have_text(f"{whole}, resumed 1 time")

@@ -316,11 +316,12 @@ function end(words) {
 
 function can(row, transport) {
   const lacks = row.status?.lacks[transport];
-  const fault = lacks ? `lacks ${transport}: ${lacks}` : `not asked, for it is ${row.status?.state ?? "unknown"}`;
+  const fault = lacks ? `lacks ${transport}` : `not asked, for it is ${row.status?.state ?? "unknown"}`;
   const able = !lacks && row.status?.state === "running";
   if (!able) {
     row.meter = null;
-    if (row.status?.state !== "failed") row.answer.textContent = "";
+    if (lacks) row.log(lacks);
+    else if (row.status?.state !== "failed") row.answer.textContent = "";
     for (const cell of Object.values(row.figures)) cell.textContent = "–";
     row.tell(fault);
   }
@@ -345,6 +346,7 @@ async function act(row, action) {
   try {
     const response = await fetch(`/stacks/${row.name}/${action}`, { method: "POST" });
     if (!response.ok) say(`${row.title}: ${await response.text()}`);
+    else if (action === "cut") say(`${row.title}: ${plural((await response.json()).cut, "relayed connection")} cut.`);
   } catch {
     say(GONE);
   }
