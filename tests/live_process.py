@@ -28,6 +28,10 @@ class Live:
     url: str
     process: subprocess.Popen[str]
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     def wait_for(self, states: Mapping[str, str]) -> dict[str, Status]:
         """Return the status of all stacks as soon as the ones that are named are in their states."""
         seen: dict[str, Status] = {}

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
 
 import httpx2 as httpx
 import psutil
@@ -71,17 +70,14 @@ def test_signal_leaves_nothing_behind(sent: signal.Signals) -> None:
     """Ctrl-C, an operator and a closed terminal end every process, though streams are open."""
     with live_process.started("--apps", "asgi,wsgi") as live, ExitStack() as exits:
         status = live.wait_until_all_run()
-        for target, port in (
-            ("/status", live.url),
-            *((f"/stacks/{n}{SSE}", s["relay"]) for n, s in status.items()),
-        ):
-            address = Direct(int(str(port).rpartition(":")[2]))
-            stream = exits.enter_context(Stream(address, target))
-            assert stream.next().data
+        relayed = [(one["relay"], f"/stacks/{name}{SSE}") for name, one in status.items()]
+        for port, target in [(live.port, "/status"), *relayed]:
+            stream = exits.enter_context(Stream(Direct(port), target))
+            assert stream.next(live_process.WITHIN).data
         tree = live.tree()
         live.process.send_signal(sent)
         code = live.process.wait(live_process.WITHIN)
-        gone, left = psutil.wait_procs(tree, 5)
+        gone, left = psutil.wait_procs(tree, 10)
 
     assert left == []
     assert len(gone) >= 4  # itself, uvicorn, gunicorn and its worker
@@ -107,7 +103,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
 
 
 @contextmanager
-def fleet_of(**scripts: Path | str) -> Iterator[Fleet]:
+def fleet_of(**scripts: str) -> Iterator[Fleet]:
     """Yield a fleet of servers that run these Python scripts, by name; end it."""
     chosen = [
         stacks.Stack(
@@ -115,7 +111,7 @@ def fleet_of(**scripts: Path | str) -> Iterator[Fleet]:
             server="script",
             title=name.title(),
             interface="ASGI",
-            command=(sys.executable, "-c", str(text), "{port}"),
+            command=(sys.executable, "-c", text, "{port}"),
         )
         for name, text in scripts.items()
     ]
@@ -190,7 +186,7 @@ class Page:
         listener = socket.create_server((self.host, self.port))
         self._thread = threading.Thread(target=self._server.run, args=([listener],))
         self._thread.start()
-        httpx.get(f"http://{self.host}:{self.port}/", timeout=60, trust_env=False)
+        httpx.get(f"http://{self.host}:{self.port}/", timeout=live_process.WITHIN, trust_env=False)
 
     def close(self) -> None:
         self._server.should_exit = True
@@ -201,7 +197,7 @@ class Page:
     def open(self, *headers: tuple[str, str]) -> Iterator[tuple[Stream, Exchange]]:
         """Yield a client's stream through the relay, and the stack's side of it."""
         with Stream(self, f"/stacks/mine-test{SSE}", headers) as stream:
-            yield stream, self.stack.next_request()
+            yield stream, self.stack.next_request(live_process.WITHIN)
 
 
 @pytest.fixture
@@ -238,7 +234,7 @@ def test_relay_leaves_when_the_browser_leaves(page: Page, begun: bool) -> None:
         assert not stack.is_closed()
         stream.connection.close()
 
-        assert stack.is_closed_within(5)
+        assert stack.is_closed_within(live_process.WITHIN)
 
 
 def test_broken_stream_does_not_look_like_an_end(page: Page) -> None:
@@ -263,7 +259,7 @@ def test_cut_drops_what_is_relayed(page: Page) -> None:
         answer = httpx.post(url, headers={"origin": origins(page.port)[0]}, trust_env=False)
 
         assert answer.json() == {"cut": 1}
-        assert stack.is_closed_within(5)
+        assert stack.is_closed_within(live_process.WITHIN)
         with pytest.raises(WireError):
             stream.events_to_the_end()
 

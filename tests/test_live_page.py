@@ -137,7 +137,11 @@ def test_every_stack_streams_to_a_browser(every: Live, page: Page) -> None:
             for measured in ("first", "rate", "gap", "longest"):
                 assert float(figure(page, name, measured).inner_text()) >= 0
         for name in status.keys() - asked:
-            assert outcome(page, name).inner_text().startswith("lacks websocket: ")
+            assert outcome(page, name).inner_text() == "lacks websocket"
+            assert (
+                row(page, name).locator(".answer").inner_text()
+                == status[name]["lacks"]["websocket"]
+            )
     assert len(status) == len(stacks.app_names())
     assert page.evaluate("window.shifted") == 0
 
@@ -148,6 +152,9 @@ def test_cut_event_source_resumes(two: Live, page: Page, said: list[str]) -> Non
     send(page, "SSE", delay="1", text=SLOW)
     expect(figure(page, "asgi-uvicorn", "count")).to_have_text(MIDDLE)
     press(page, "Cut", "asgi-uvicorn")
+    expect(page.locator("form [role=status]")).to_have_text(
+        "ASGI (asgi-uvicorn): 1 relayed connection cut."
+    )
 
     whole = f"whole: {SLOW_TOKENS} tokens, each once"
     expect(outcome(page, "asgi-uvicorn")).to_have_text(f"{whole}, resumed 1 time")
@@ -218,7 +225,7 @@ def test_chat_goes_through_each_stack_to_the_model(model: Upstream, one: Live, p
     answer.finish()
 
     expect(outcome(page, "asgi-uvicorn")).to_have_text("whole: 2 tokens, then [DONE]")
-    expect(page.locator("#how")).to_contain_text("It is suite at")
+    expect(page.locator("#how")).to_contain_text("It calls itself suite, at")
     assert answer.json["model"] == "suite"
     assert answer.json["messages"] == [{"role": "user", "content": "Count."}]
 

@@ -7,6 +7,7 @@ const HOW = {
   chat: "POST /v1/chat/completions, relayed to the stack and by the stack to one model that all of them share.",
 };
 const MOST_TOKENS_OF_A_CHAT = 200;
+const GONE = "The page's own server does not answer: start it again with uvx nox -s live.";
 
 const form = document.querySelector("#ask");
 const leave = document.querySelector("#leave");
@@ -75,15 +76,15 @@ class Row {
 class Meter {
   constructor(row, total) {
     this.row = row;
+    row.meter = this; // of the one before, nothing is shown any more
     this.total = total;
     this.count = 0;
     this.gaps = []; // in order of size
     this.text = "";
     this.resumed = 0;
     this.whole = null; // whether it came to its end
-    row.answer.textContent = "";
     row.answer.classList.remove("log");
-    row.tell("waiting for the first token");
+    this.tell("waiting for the first token");
     this.draw();
     this.began = performance.now();
   }
@@ -92,7 +93,7 @@ class Meter {
     const now = performance.now();
     if (this.count === 0) {
       this.first = now - this.began;
-      this.row.tell("");
+      this.tell("");
     } else {
       this.insert(now - this.last);
     }
@@ -112,8 +113,13 @@ class Meter {
     this.gaps.splice(low, 0, gap);
   }
 
+  tell(text, kind) {
+    if (this.row.meter === this) this.row.tell(text, kind);
+  }
+
   draw() {
     this.frame = undefined;
+    if (this.row.meter !== this) return;
     const { answer, figures } = this.row;
     const milliseconds = (value) => (value === undefined ? "–" : value.toFixed(value < 100 ? 1 : 0));
     const spent = this.last - this.began - this.first;
@@ -127,20 +133,20 @@ class Meter {
   }
 
   broken() {
-    this.row.tell(`connection lost after ${plural(this.count, "token")}, the browser connects again`, "bad");
+    this.tell(`connection lost after ${plural(this.count, "token")}, the browser connects again`, "bad");
   }
 
   succeed(how) {
     this.draw();
     this.whole = true;
     const often = this.resumed ? `, resumed ${plural(this.resumed, "time")}` : "";
-    this.row.tell(`whole: ${plural(this.count, "token")}, ${how}${often}`, "good");
+    this.tell(`whole: ${plural(this.count, "token")}, ${how}${often}`, "good");
   }
 
   fail(fault) {
     this.draw();
     this.whole = false;
-    this.row.tell(`${fault}, after ${plural(this.count, "token")}`, "bad");
+    this.tell(`${fault}, after ${plural(this.count, "token")}`, "bad");
   }
 }
 
@@ -158,7 +164,7 @@ function sse(status, question, meter, signal) {
     source.addEventListener("open", () => {
       if (last === 0) return;
       meter.resumed += 1;
-      meter.row.tell(`resumed after token ${last}`);
+      meter.tell(`resumed after token ${last}`);
     });
     source.addEventListener("token", ({ data, lastEventId }) => {
       if (Number(lastEventId) !== last + 1) {
@@ -263,6 +269,18 @@ function compare(question, meter) {
   else meter.fail("ended, and is not the text that was sent");
 }
 
+/* How late this page's own timers are, in milliseconds: a gap below that may be the browser's. */
+function watchTheClock() {
+  const every = 20;
+  let [late, due] = [0, performance.now() + every];
+  const timer = setInterval(() => {
+    const now = performance.now();
+    late = Math.max(late, now - due);
+    due = now + every;
+  }, every);
+  return () => (clearInterval(timer), late);
+}
+
 const TRANSPORTS = { sse, websocket, poll, chat };
 
 /* A question and its answers. */
@@ -273,26 +291,37 @@ async function ask() {
   const transport = chosen();
   const text = form.elements.prompt.value;
   const question = { text, tokens: tokenize(text), delay: Number(form.elements.delay.value) };
-  if (transport === "chat" && !(question.model = await explain())) return say("Nothing was sent: no model answers.");
-  if (mine.signal.aborted) return;
   leave.disabled = false;
+  if (transport === "chat") question.model = await explain();
+  if (mine.signal.aborted) return;
+  if (question.model === null) return end("Nothing was sent: no model answers.");
   const total = transport === "chat" ? null : question.tokens.length;
   const asked = [...rows.values()].filter((row) => can(row, transport));
   say(`Sent to ${plural(asked.length, "stack")}.`);
+  document.querySelector("#late").textContent = "";
+  const clock = watchTheClock();
   const meters = await Promise.all(asked.map((row) => answer(row, transport, question, total, mine.signal)));
+  const late = clock();
   if (going !== mine) return;
+  document.querySelector("#late").textContent = `This browser was late by up to ${late.toFixed(0)} ms itself.`;
+  const whole = meters.filter((meter) => meter.whole).length;
+  end(mine.signal.aborted ? "Left all stacks." : `${whole} of ${plural(meters.length, "answer")} came whole.`);
+}
+
+function end(words) {
   going = null;
   leave.disabled = true;
-  const whole = meters.filter((meter) => meter.whole).length;
-  if (!mine.signal.aborted) say(`${whole} of ${plural(meters.length, "answer")} came whole.`);
+  say(words);
 }
 
 function can(row, transport) {
   const lacks = row.status?.lacks[transport];
-  const fault = lacks ? `lacks ${transport}: ${lacks}` : `not asked, for it is ${row.status?.state ?? "unknown"}`;
+  const fault = lacks ? `lacks ${transport}` : `not asked, for it is ${row.status?.state ?? "unknown"}`;
   const able = !lacks && row.status?.state === "running";
   if (!able) {
-    if (row.status?.state !== "failed") row.answer.textContent = "";
+    row.meter = null;
+    if (lacks) row.log(lacks);
+    else if (row.status?.state !== "failed") row.answer.textContent = "";
     for (const cell of Object.values(row.figures)) cell.textContent = "–";
     row.tell(fault);
   }
@@ -308,14 +337,19 @@ async function answer(row, transport, question, total, signal) {
   }
   if (signal.aborted && meter.whole === null) {
     meter.draw();
-    row.tell(`left after ${plural(meter.count, "token")}`);
+    meter.tell(`left after ${plural(meter.count, "token")}`);
   }
   return meter;
 }
 
 async function act(row, action) {
-  const response = await fetch(`/stacks/${row.name}/${action}`, { method: "POST" });
-  if (!response.ok) say(`${row.title}: ${await response.text()}`);
+  try {
+    const response = await fetch(`/stacks/${row.name}/${action}`, { method: "POST" });
+    if (!response.ok) say(`${row.title}: ${await response.text()}`);
+    else if (action === "cut") say(`${row.title}: ${plural((await response.json()).cut, "relayed connection")} cut.`);
+  } catch {
+    say(GONE);
+  }
 }
 
 /* What is said to everybody, and to those who do not see it. */
@@ -332,13 +366,21 @@ async function explain() {
   how.className = "soft";
   form.elements.delay.disabled = transport === "chat";
   if (transport !== "chat") return null;
-  const { url, model, fault } = await (await fetch("/model")).json();
+  const { url, model, fault } = await askForModel();
   if (chosen() !== "chat") return null;
   how.textContent = model
-    ? `${HOW.chat} It is ${model} at ${url}; ${MOST_TOKENS_OF_A_CHAT} tokens at most.`
+    ? `${HOW.chat} It calls itself ${model}, at ${url}; ${MOST_TOKENS_OF_A_CHAT} tokens at most.`
     : `No model answers at ${url} (${fault}). Start one with: uvx nox -s model. Or start this page again with UPSTREAM_BASE_URL set, and UPSTREAM_API_KEY where it needs one.`;
   how.classList.toggle("fault", !model);
   return model;
+}
+
+async function askForModel() {
+  try {
+    return await (await fetch("/model")).json();
+  } catch {
+    return { url: "the address that the page's server knows", model: null, fault: GONE };
+  }
 }
 
 for (const element of document.querySelectorAll("[data-stack]")) {
@@ -351,11 +393,11 @@ form.elements.prompt.addEventListener("keydown", (event) => {
   form.requestSubmit();
 });
 for (const radio of form.elements.transport) radio.addEventListener("change", explain);
-leave.addEventListener("click", () => (going?.abort(), say("Left all stacks.")));
+leave.addEventListener("click", () => going?.abort());
 explain();
 
 const status = new EventSource("/status");
 status.addEventListener("message", ({ data }) => {
   for (const one of JSON.parse(data)) rows.get(one.name)?.update(one);
 });
-status.addEventListener("error", () => say("The page's own server does not answer: start it again with uvx nox -s live."));
+status.addEventListener("error", () => say(GONE));
