@@ -88,6 +88,22 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def load(session: nox.Session) -> None:
+    """Load a server with Locust's users, from many machines if need be: -- --host URL [USER …]."""
+    sync(session, "requirements/load.txt")
+    limits = ("--headless", "--users", "40", "--spawn-rate", "20", "--run-time", "30s")
+    options = () if "--worker" in session.posargs else (*limits, "--only-summary")
+    session.run("locust", "--locustfile", "bench/locustfile.py", *options, *session.posargs)
+
+
+@nox.session(default=False)
+def loaded(session: nox.Session) -> None:
+    """Judge the load itself: a master and two workers on loopback, and the example's manifest."""
+    sync(session, "requirements/load.txt")
+    session.run("python", "-m", "pytest", "tests/loaded.py", *session.posargs, env=CACHED)
+
+
+@nox.session(default=False)
 def matrix(session: nox.Session) -> None:
     """Show and draw what is recorded, groups down, stacks across: -- [conformance | witnesses]."""
     sync(session, "requirements/conformance.txt")
@@ -142,7 +158,7 @@ def lock(session: nox.Session) -> None:
     sync(session, "requirements/conformance.txt")
     session.run("python", "-m", "stacks", "lock", *session.posargs)
     if not session.posargs:
-        for group in ("conformance", "witnesses", "model", "bench", "lint"):
+        for group in ("conformance", "witnesses", "model", "bench", "load", "lint"):
             compile_group(session, group)
 
 
