@@ -20,7 +20,7 @@ from bench.model import Model
 from tests.mutants import SOURCES
 
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", "bench/locustfile.py")
-BRIEFLY = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "6s")
+BRIEFLY = ("--headless", "--users", "10", "--spawn-rate", "10", "--run-time", "15s")
 STATISTICS = {
     *("/", "/ws, open", "/ws, echo", "/sse", "/sse, first event", "/sse, gap"),
     *("/v1/chat/completions", "/v1/chat, first event", "/v1/chat, gap"),
