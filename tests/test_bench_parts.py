@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import stacks
-from bench import felt, floor, footprint, latency, scale, table
+from bench import felt, floor, footprint, latency, relay, scale, table
 from bench.contenders import generating, started
+from bench.figures import Result
 from bench.latency import Latencies
 from tests.bench_fakes import reference
 
@@ -69,7 +72,7 @@ def test_lines_by_endpoint() -> None:
 
 def test_lines_of_code() -> None:
     """Blank lines, comments and docstrings are no code."""
-    module = footprint.ast.parse('"""Doc."""\n\n# no\nx = [\n    1,\n]\n')
+    module = ast.parse('"""Doc."""\n\n# no\nx = [\n    1,\n]\n')
 
     assert footprint.code_lines(module) == {4, 5, 6}
 
@@ -189,7 +192,7 @@ def test_memory_of_silent_streams(
 ) -> None:
     """All are held, and what each takes is the slope of what was seen."""
     monkeypatch.setattr(scale, "STEPS", (0, 1, 20, 40))
-    monkeypatch.setattr(scale.relay, "SLOW", 10_000)
+    monkeypatch.setattr(relay, "SLOW", 10_000)
     found = scale.measure(loop, reference(tmp_path), {}, set(), "2026-11-26T00:00:00+00:00")
 
     for held in (found["streams"], found["sockets"]):
@@ -212,5 +215,7 @@ def test_slope() -> None:
 
 def test_table_leaves_out_what_nobody_has() -> None:
     """A part that was not measured has no rows."""
-    assert table.told(lambda result: result["felt"]["crowds"], {}) == "–"
-    assert table.told(lambda result: result["x"], {"x": 0.123456}) == "0.123"
+    nothing = cast(Result, {})
+
+    assert table.told(lambda result: result["felt"]["crowds"], nothing) == "–"
+    assert table.told(lambda result: 0.123456, nothing) == "0.123"
