@@ -24,7 +24,7 @@ APPS = sorted(path.parent.name for path in ROOT.glob("apps/*/pyproject.toml"))
 RESULTS = ROOT / "results"
 STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
-GROUPS = ("conformance", "bench", "report", "live", "tests", "witnesses", "model", "lint")
+GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses", "model", "lint")
 
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
@@ -137,6 +137,22 @@ def bench(session: nox.Session) -> None:
     sync(session, "requirements/bench.txt")
     # Ctrl-C ends a run behind the slice that is being taken, and then it writes its files.
     session.run("python", "-m", "bench.run", *session.posargs, interrupt_timeout=60)
+
+
+@nox.session(default=False)
+def load(session: nox.Session) -> None:
+    """Load a server with Locust's users, from many machines if need be: -- --host URL [USER …]."""
+    sync(session, "requirements/load.txt")
+    limits = ("--headless", "--users", "40", "--spawn-rate", "20", "--run-time", "30s")
+    options = () if "--worker" in session.posargs else (*limits, "--only-summary")
+    session.run("locust", "--locustfile", "bench/locustfile.py", *options, *session.posargs)
+
+
+@nox.session(default=False)
+def loaded(session: nox.Session) -> None:
+    """Judge the load itself: a master and two workers on loopback, and the example's manifest."""
+    sync(session, "requirements/load.txt")
+    session.run("python", "-m", "pytest", "tests/loaded.py", *session.posargs, env=CACHED)
 
 
 @nox.session(default=False)

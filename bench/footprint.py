@@ -135,7 +135,11 @@ def reached(start: str, defined: Mapping[str, ast.stmt]) -> set[str]:
 
 
 def names(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    """Return the names that a definition takes from elsewhere: none that it binds itself."""
+    seen = {each for each in ast.walk(node) if isinstance(each, ast.Name)}
+    bound = {each.id for each in seen if isinstance(each.ctx, ast.Store)}
+    bound |= {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+    return {each.id for each in seen} - bound
 
 
 def code_lines(node: ast.AST) -> set[int]:

@@ -134,11 +134,11 @@ def _rows() -> dict[str, Cell]:
     }
     for wanted in felt.CROWDS:
         of = f"of {wanted} streams"
-        rows[f"{of}, that were served"] = partial(_crowd, wanted, "opened")
+        rows[f"{of}, that were served"] = partial(_crowd, wanted, ["opened"])
         for name, words in (("first_event_seconds", "first event"), ("gap_seconds", "gap")):
-            rows[f"{of}, {words} p50, ms"] = partial(_crowd, wanted, name, "p50")
-            rows[f"{of}, {words} p99, ms"] = partial(_crowd, wanted, name, "p99")
-        rows[f"{of}, CPU an event, ms"] = partial(_crowd, wanted, "cpu_seconds_an_event")
+            rows[f"{of}, {words} p50, ms"] = partial(_crowd, wanted, [name, "p50"])
+            rows[f"{of}, {words} p99, ms"] = partial(_crowd, wanted, [name, "p99"])
+        rows[f"{of}, CPU an event, ms"] = partial(_crowd, wanted, ["cpu_seconds_an_event"])
     return rows | {
         "idle sockets beside an echo": lambda r: r["felt"]["echo_beside_idle"]["opened"],
         "echo beside them, p50, ms": lambda r: (
@@ -166,10 +166,9 @@ def _percentile(figure: Latency, name: Literal["p50", "p99"]) -> float:
     return 1e3 * figure["seconds"][name]
 
 
-def _crowd(wanted: int, name: str, *rest: Any) -> object:
-    """Return a figure of one crowd, in milliseconds where it is a time."""
-    percentile, result = (*rest[:-1], None)[0], rest[-1]
-    found = next(c for c in result["felt"]["crowds"] if c["wanted"] == wanted)[name]
-    if percentile is not None:
-        found = found[percentile]
+def _crowd(wanted: int, keys: Sequence[str], result: Any) -> object:
+    """Return what the keys lead to in the figures of a crowd, times in milliseconds."""
+    found = next(crowd for crowd in result["felt"]["crowds"] if crowd["wanted"] == wanted)
+    for key in keys:
+        found = found[key]
     return 1e3 * found if isinstance(found, float) else found
