@@ -212,6 +212,6 @@ def _config() -> dict[str, Any]:
             "domain": False,
             "ticks": False,
         },
-        "axisX": {"tickCount": 4},
+        "axisX": {"tickCount": 4, "labelOverlap": "greedy", "labelSeparation": 8},
         "axisY": {"grid": False, "labelPadding": 8},
     }

@@ -57,6 +57,11 @@ class Finding:
     source: str
 
     @property
+    def key(self) -> str:
+        """Its id on the page."""
+        return f"finding-{self.path.stem}"
+
+    @property
     def name(self) -> str:
         """Where it stands in this house."""
         return str(self.path.relative_to(FINDINGS.parent))

@@ -111,8 +111,8 @@ def standing(known: Known) -> str:
     counts = known.counts()
     kinds = {"red": "red", "declared": "declared", "should": "only recommended"}
     missed = [f"{counts[kind]} {words}" for kind, words in kinds.items() if counts[kind]]
-    failed = f"; of those it fails {listed(missed)}" if missed else ""
-    lacked = f"; {counts['lacks']} more are about what it lacks" if counts["lacks"] else ""
+    failed = f" (not passed: {listed(missed)})" if missed else ""
+    lacked = f", {counts['lacks']} more are about what it lacks" if counts["lacks"] else ""
     return f"Passes {ratio(known)} cases{failed}{lacked}; {packages}."
 
 

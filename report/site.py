@@ -19,6 +19,7 @@ from conformance import results, spec
 from report import charts, facts, figures, links, notes, pick
 from report.facts import Known, Row
 from report.guide import Guide, inline, markdown
+from report.links import Reference
 from report.source import ENDPOINTS, SECTIONS, Piece, Source, function_text, python
 from tests.mutants import Mutant, all_mutants
 
@@ -91,6 +92,13 @@ class Comparison:
         """Return the number of the note behind a judgement that is not plain."""
         fault = known.stack.fails.get(row.id)
         return None if fault is None else self.numbers[fault]
+
+    def proof(self, fault: stacks.Fault) -> Reference:
+        """Return where a fault can be read: at an address, or as a finding on the first page."""
+        if "://" in fault.link:
+            return Reference(fault.link.partition("://")[2], fault.link)
+        found = [finding for finding in self.findings if finding.name == fault.link]
+        return Reference(fault.link, f"index.html#{found[0].key}" if found else "")
 
     def differs(self, row: Row) -> bool:
         """Return whether stacks that a case applies to came to different outcomes."""

@@ -177,17 +177,19 @@ def _reached(start: Iterable[ast.stmt], named: Mapping[str, ast.stmt]) -> set[as
     return seen
 
 
+FORMATTER = HtmlFormatter(nowrap=True)
+
+
 @cache
 def python(text: str) -> str:
     """Return Python as HTML, a span a line."""
-    formatter = HtmlFormatter(nowrap=True)
-    lines = PLAIN.sub(r"\1", highlight(text, PythonLexer(stripnl=False), formatter)).splitlines()
+    lines = PLAIN.sub(r"\1", highlight(text, PythonLexer(stripnl=False), FORMATTER)).splitlines()
     return "\n".join(f"<span class=l>{line}</span>" for line in lines)
 
 
 def shell(text: str) -> str:
     """Return a command as HTML."""
-    return PLAIN.sub(r"\1", highlight(text, BashLexer(), HtmlFormatter(nowrap=True))).rstrip()
+    return PLAIN.sub(r"\1", highlight(text, BashLexer(), FORMATTER)).rstrip()
 
 
 def function_text(path: Path, name: str) -> tuple[str, int]:
