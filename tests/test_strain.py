@@ -95,7 +95,7 @@ def test_strain_shows_the_fault(mutant: Mutant, tmp_path: Path) -> None:
         (tmp_path / file).write_text(mutant.source(file))
     command = f"{sys.executable} {tmp_path / 'server.py'} --host {{host}} --port {{port}}"
     record = tmp_path / "result.json"
-    files = {ROOT / "strain" / f"{MODULES[case]}.py" for case in mutant.fails}
+    files = {str(ROOT / "strain" / f"{MODULES[case]}.py") for case in mutant.fails}
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml"),
