@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 import stacks
 from conformance.upstream import Upstream
+from report.picture import browser
 from tests import live_process
-from tests.browser import browser, serious_faults
+from tests.browser import serious_faults
 from tests.live_process import Live
 
 PATIENCE = 60_000  # milliseconds, on a machine that runs the other tests too

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from report import facts, pick, picture
+from tests.browser import serious_faults
 from tests.report_site import built
 
 PAGES = ("index.html", "stack/flask-gunicorn.html", "case/chat/cancel_before_headers.html")
@@ -153,13 +153,7 @@ def test_axe_finds_no_serious_fault(
     for name in PAGES:
         page.goto((folder / name).as_uri())
         page.evaluate(KEEP_FEW, REPEATED)
-        found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-        seen += [
-            f"{name}: {fault['id']}: {node['target']}"
-            for fault in found
-            if fault["impact"] in ("serious", "critical")
-            for node in fault["nodes"][:3]
-        ]
+        seen += [f"{name}: {fault}" for fault in serious_faults(page)]
     page.close()
 
     assert seen == []
