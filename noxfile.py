@@ -166,7 +166,7 @@ def matrix(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def report(session: nox.Session) -> None:
-    """Build site/ from what is recorded, all stacks side by side: -- [--picture] for README's."""
+    """Build site/ from what is recorded, all stacks side by side: -- [--picture], README's too."""
     sync(session, "requirements/report.txt")
     session.run("python", "-m", "report", *session.posargs, env=CACHED)
 

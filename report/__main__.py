@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 
-from report import picture, site
+from report import picture, readme, site
 from stacks import ROOT
 
 
 def main() -> None:
-    """Write site/, and draw the picture of README.md if asked."""
+    """Write site/, and bring the picture and the table of README.md up to date if asked."""
     parser = argparse.ArgumentParser(prog="report")
-    parser.add_argument("--picture", action="store_true", help=f"draw {picture.PATH.name} too")
+    parser.add_argument("--picture", action="store_true", help="README's picture and table too")
     options = parser.parse_args()
     start = time.monotonic()
     comparison = site.build()
@@ -24,6 +24,7 @@ def main() -> None:
     if options.picture:
         with picture.browser() as chromium:
             print(picture.draw(chromium, index).relative_to(ROOT))
+        print(readme.write().relative_to(ROOT))
 
 
 if __name__ == "__main__":
