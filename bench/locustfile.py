@@ -148,8 +148,11 @@ def events(response: requests.Response) -> Iterator[str]:
                 yield "\n".join(data)
 
 
+FAILURES = (Wrong, OSError, websocket.WebSocketException)
+
+
 class Reported:
-    """Reports to Locust how long the block took, or how it failed."""
+    """Reports to Locust how long the block took, or how it failed; its failures go no further."""
 
     def __init__(self, user: User, name: str):
         self.user = user
@@ -159,15 +162,17 @@ class Reported:
         self.start = time.perf_counter()
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        self.user.environment.events.request.fire(
-            request_type="WebSocket",
-            name=self.name,
-            response_time=1000 * (time.perf_counter() - self.start),
-            response_length=0,
-            exception=error,
-            context={},
-        )
-        return isinstance(error, Wrong | OSError | websocket.WebSocketException)
+        failed = isinstance(error, FAILURES)
+        if error is None or failed:  # not where the run ends meanwhile
+            self.user.environment.events.request.fire(
+                request_type="WebSocket",
+                name=self.name,
+                response_time=1000 * (time.perf_counter() - self.start),
+                response_length=0,
+                exception=error,
+                context={},
+            )
+        return failed
 
 
 # The clock of gevent's loop stands still while modules are imported, and --run-time is counted from
