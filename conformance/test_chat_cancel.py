@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from conformance.completions import STREAMING, WHOLE, ask, conversation, said
+from conformance.conftest import Start
 from conformance.event_stream import Stream
 from conformance.memory import MIB, growth
 from conformance.upstream import FLOODED, Exchange, Upstream
@@ -35,6 +36,17 @@ SPARE = {"sockets": 2, "descriptors": 2, "threads": 2, "memory": GROWTH}
 WAYS: tuple[Callable[[Connection], None], ...] = (Connection.close, Connection.reset)
 
 
+@pytest.fixture
+def quiet(start: Start) -> Iterator[Address]:
+    """A server with the interval of pings that it has by default.
+
+    Who learns by a ping that its client has left learns it within 15 s, and the model is paid for
+    as many. At the suite's interval, as long as the time that is given here, it would be luck.
+    """
+    with start(environ={"PING_INTERVAL": "15"}) as running:
+        yield running
+
+
 @pytest.mark.case("C19", "SPEC.md", decides="both")
 def test_cancel_before_headers(server: Address, upstream: Upstream) -> None:
     """A client that leaves before the upstream has answered at all takes the request with it."""
@@ -55,10 +67,10 @@ def assert_closed(
 
 
 @pytest.mark.case("C19", "SPEC.md", decides="both")
-def test_cancel_before_first_token(server: Address, upstream: Upstream) -> None:
+def test_cancel_before_first_token(quiet: Address, upstream: Upstream) -> None:
     """A client that leaves while the model thinks about its first token stops it."""
     for leave in WAYS:
-        with conversation(server, upstream) as (stream, model):
+        with conversation(quiet, upstream) as (stream, model):
             assert stream.head.status == 200, "wanted the head of a stream"
             leave(stream.connection)
             assert_closed(model, leave)
@@ -81,10 +93,10 @@ def test_cancel_between_tokens(server: Address, upstream: Upstream) -> None:
 
 
 @pytest.mark.case("C19", "SPEC.md", decides="both")
-def test_cancel_in_silence(server: Address, upstream: Upstream) -> None:
+def test_cancel_in_silence(quiet: Address, upstream: Upstream) -> None:
     """A client that leaves while the model is silent between two tokens stops it."""
     for leave in WAYS:
-        with conversation(server, upstream) as (stream, model):
+        with conversation(quiet, upstream) as (stream, model):
             model.say("a")
             stream.next()
             leave(stream.connection)
