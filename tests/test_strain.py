@@ -99,7 +99,8 @@ def test_strain_shows_the_fault(mutant: Mutant, tmp_path: Path) -> None:
     subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-c", ROOT / "pyproject.toml"),
-            *("-p", "conformance.conftest", *files, "--seconds", "4"),
+            *("-p", "conformance.conftest", "--seconds", "4"),
+            *files,
             *("--quiet", "--tb", "no", "--results", record),
             *("--command", command, "--title", "ASGI", "--interface", "ASGI"),
         ],
