@@ -180,7 +180,7 @@ def types(session: nox.Session, app: str) -> None:
     manifest = ROOT / "apps" / app / "pyproject.toml"
     if "types" in nox.project.load_toml(manifest).get("dependency-groups", {}):
         session.install("--group", f"{manifest}:types")
-    session.run("mypy", f"apps/{app}/app.py")
+    session.run("mypy", *map(str, sorted(manifest.parent.glob("*.py"))))
 
 
 @nox.session(default=False)
