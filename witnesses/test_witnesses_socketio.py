@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from socketio import SimpleClient
-from socketio.exceptions import ConnectionError as Refused
+from socketio import SimpleClient  # type: ignore[import-untyped]  # has no types
+from socketio.exceptions import (  # type: ignore[import-untyped]  # nor has this
+    ConnectionError as Refused,
+)
 
 from conformance.wire import Address
 
