@@ -45,6 +45,8 @@ PORTS = range(20_000, 32_000)
 Interface = Literal["ASGI", "WSGI"]
 INTERFACES: tuple[Interface, ...] = ("ASGI", "WSGI")
 CAPABILITIES = ("websocket", "chat")
+# What no stack has to have, and those that have it are asked about.
+OFFERS = ("socketio",)
 # What a framework is made for, where its own documentation says so.
 FOCUSES = ("html",)
 
@@ -94,6 +96,7 @@ class Stack:
     dependencies: tuple[str, ...] = ()
     source: str = ""
     focus: str = ""
+    offers: tuple[str, ...] = ()
     capacity: int | None = None
     lacks: Mapping[str, Fault] = field(default_factory=dict)
     fails: Mapping[str, Fault] = field(default_factory=dict)
@@ -179,7 +182,8 @@ def read_stacks(folder: Path) -> list[Stack]:
         raise StackError(f"{path} has no [tool.stack] table")
     place = f"{path}: [tool.stack]"
     required = ("title", "interface", "source", "servers")
-    _check_keys(place, table, required, ("focus", "lacks", "fails", "passes"))
+    _check_keys(place, table, required, ("focus", "offers", "lacks", "fails", "passes"))
+    _check_known(f"{place} offers", "capability", table.get("offers", ()), OFFERS)
     _check_interface(place, table["interface"])
     _check_known(place, "focus", [table["focus"]] if "focus" in table else [], FOCUSES)
     _check_known(f"{place} lacks", "capability", table.get("lacks", {}), CAPABILITIES)
@@ -207,6 +211,7 @@ def read_stacks(folder: Path) -> list[Stack]:
             dependencies=dependencies + server.dependencies,
             source=table["source"],
             focus=table.get("focus", ""),
+            offers=tuple(table.get("offers", ())),
             lacks={**server.lacks, **_faults(f"{place} lacks", table.get("lacks", {}))},
             fails={case: server.fails[case] for case in server.fails if case not in passes} | fails,
             capacity=server.capacity,

@@ -64,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     add("--title", help="with --command or --url: the title in its greeting")
     add("--interface", choices=stacks.INTERFACES, help="with --command or --url")
     add("--lacks", action="append", default=[], choices=stacks.CAPABILITIES)
+    add("--offers", action="append", default=[], choices=stacks.OFFERS)
     add("--only", action="append", choices=results.GROUPS, help="judge one group")
     add("--slow", action="store_true", help="also judge what takes over a minute")
     add("--results", type=Path, help="write every outcome to this JSON file, or into this folder")
@@ -103,6 +104,7 @@ def _chosen_stack(option: Any) -> stacks.Stack:
         server=given[0],
         title=option.title,
         interface=option.interface,
+        offers=tuple(option.offers),
         lacks=dict.fromkeys(option.lacks, reason),
     )
     if option.url:
@@ -278,10 +280,12 @@ def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
     option = item.config.option
     group = _case_id(item).partition("/")[0]
     missing = item.get_closest_marker("lacking")
+    extra = item.get_closest_marker("offering")
     return (
         (not option.only or group in option.only)
         and (option.slow or not item.get_closest_marker("slow"))
         and (missing is None or missing.args[0] in stack.lacks)
+        and (extra is None or extra.args[0] in stack.offers)
     )
 
 

@@ -20,7 +20,7 @@ GROUPS = ("hello", "websocket", "sse", "poll", "chat", "lifecycle", "security")
 # Real clients, a linter and a real model: the groups of what `nox -s witnesses` records.
 WITNESSES = (
     *("openai_python", "openai_node", "ai_sdk", "curl", "eventsource", "websocat", "wscat"),
-    *("chromium", "httplint", "model"),
+    *("chromium", "httplint", "socketio", "model"),
 )
 # What wears a stack out: `nox -s fuzz`, `nox -s soak`, and Autobahn|Testsuite.
 STRAINS = ("fuzz", "soak", "autobahn")

@@ -122,13 +122,73 @@ VISITORS_OWN = [
     ),
 ]
 
+# The reference, as it would speak Socket.IO too.
+LAST_LINE = '        await send({"type": f"lifespan.{event}.complete"})\n'
+SPEAKS_SOCKETIO = """
+
+import socketio
+
+events = socketio.AsyncServer(
+    async_mode="asgi",
+    cors_allowed_origins=lambda origin, environ: origin_is_allowed(origin, environ["HTTP_HOST"]),
+    transports=["polling", "websocket"],
+)
+
+
+@events.on("message")
+async def echo_event(sid, message):
+    await events.send(f"echo: {message}", to=sid)
+
+
+app = socketio.ASGIApp(events, app)
+"""
+
+
+def socketio_mutant(name: str, sentence: str, old: str, new: str, *fails: str) -> Mutant:
+    assert SPEAKS_SOCKETIO.count(old) == 1, f"{name}: {old!r} is not there once"
+    return Mutant(
+        name,
+        sentence,
+        LAST_LINE,
+        LAST_LINE + SPEAKS_SOCKETIO.replace(old, new),
+        frozenset(f"socketio/{case}" for case in fails),
+    )
+
+
+SOCKETIO_OWN = [
+    socketio_mutant(
+        "socketio_forgets_the_prefix",
+        "A message comes back as it is.",
+        "echo: {message}",
+        "{message}",
+        "echoes_by_polling",
+        "echoes_by_websocket",
+    ),
+    socketio_mutant(
+        "socketio_polls_only",
+        "WebSocket is not to be had.",
+        '["polling", "websocket"]',
+        '["polling"]',
+        "echoes_by_websocket",
+    ),
+    socketio_mutant(
+        "socketio_takes_any_origin",
+        "A page of any site gets a session.",
+        'lambda origin, environ: origin_is_allowed(origin, environ["HTTP_HOST"])',
+        '"*"',
+        "foreign_origin_is_refused",
+    ),
+]
+
 RELAY = ("test_witnesses.py",)
 OTHERS = ("test_witnesses_visitors.py", "test_witnesses_lint.py")
+SOCKETIO = ("test_witnesses_socketio.py",)
 MUTANTS = [
     *((KNOWN[name], fails, RELAY) for name, fails in FAILS.items()),
     *((mutant, set(mutant.fails), RELAY) for mutant in OWN),
     *((KNOWN[name], fails, OTHERS) for name, fails in VISITORS_FAIL.items()),
     *((mutant, set(mutant.fails), OTHERS) for mutant in VISITORS_OWN),
+    *((mutant, set(mutant.fails), SOCKETIO) for mutant in SOCKETIO_OWN),
 ]
 
 
@@ -153,7 +213,9 @@ def test_every_case_is_failed_by_a_mutant(tmp_path: Path) -> None:
     judged = judge(tmp_path, [*RELAY, *OTHERS])
 
     assert {case["outcome"] for case in judged.values()} == {"passed"}
-    assert judged.keys() == {case for _, fails, _ in MUTANTS for case in fails}
+    assert judged.keys() == {
+        case for _, fails, files in MUTANTS for case in fails if files != SOCKETIO
+    }
 
 
 def judge(folder: Path, files: Sequence[str]) -> Mapping[str, results.Case]:
@@ -167,7 +229,7 @@ def judge(folder: Path, files: Sequence[str]) -> Mapping[str, results.Case]:
             *(str(ROOT / "witnesses" / file) for file in files),
             *("--numprocesses", "8", "--quiet", "--tb", "no"),
             *("--command", command, "--title", "ASGI", "--interface", "ASGI"),
-            *("--results", record),
+            *("--results", record, *(("--offers", "socketio") if files == SOCKETIO else ())),
         ],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},

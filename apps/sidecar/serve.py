@@ -42,6 +42,8 @@ def main(host: str, port: str) -> None:
     with tempfile.TemporaryDirectory(prefix="sidecar-") as folder:
         config = configure(Path(folder), host, port)
         door = [nginx, "-p", folder, "-c", config, "-e", "stderr"]
+        if os.getuid() == 0:  # it would work as another user, who has no way into the folder
+            door += ["-g", "user root;"]
         with (
             behind(f"{folder}/flask.sock", GUNICORN) as flask,
             behind(f"{folder}/starlette.sock", UVICORN) as starlette,
@@ -60,7 +62,6 @@ def main(host: str, port: str) -> None:
 
 
 def configure(folder: Path, host: str, port: str) -> str:
-    folder.chmod(0o711)  # an nginx that root starts works as another user
     config = folder / "nginx.conf"
     text = CONFIG.read_text()
     config.write_text(text.replace("{host}", host).replace("{port}", port))
@@ -72,7 +73,6 @@ def behind(path: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes
     """Run a server that accepts what comes to the Unix socket at `path`."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
-        os.chmod(path, 0o666)  # for nginx, as above
         listener.listen(2048)
         descriptor = listener.fileno()
         command = [word.replace("{fd}", str(descriptor)) for word in command]
