@@ -17,12 +17,16 @@ WITHIN = 30.0
 INSTALL = "install it with: apt-get install nghttp2-client, or: brew install nghttp2"
 
 
+def found() -> str | None:
+    return shutil.which("h2load")
+
+
 def command() -> str:
     """Return where h2load is; raise StackError with what installs it."""
-    found = shutil.which("h2load")
-    if found is None:
+    path = found()
+    if path is None:
         raise StackError(f"h2load, which generates the requests, is not installed; {INSTALL}")
-    return found
+    return path
 
 
 def version() -> str:
@@ -83,10 +87,10 @@ def check(told: str, count: int, body_bytes: int) -> None:
 
 
 def numbers(told: str, pattern: str) -> list[int]:
-    found = re.search(pattern, told)
-    if found is None:
+    match = re.search(pattern, told)
+    if match is None:
         raise Invalid(f"h2load told nothing like {pattern!r}: {told[-200:]!r}")
-    return [int(number) for number in found.groups()]
+    return [int(number) for number in match.groups()]
 
 
 def seconds(log: str) -> float:

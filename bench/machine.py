@@ -44,4 +44,5 @@ def processor() -> str:
 def tools() -> dict[str, str]:
     """Return the versions of what measures."""
     packages = {name: version(name) for name in ("picows", "scipy", "uvloop")}
-    return {"h2load": h2load.version(), "python": platform.python_version(), **packages}
+    generator = {"h2load": h2load.version()} if h2load.found() else {}
+    return {"python": platform.python_version(), **packages, **generator}

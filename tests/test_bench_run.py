@@ -305,6 +305,7 @@ def test_a_run_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert figure["cpu_ratio"] == {"median": 1, "low": 1, "high": 1}
     assert figure["ceiling_units_a_second"] > 0
     assert 0 < found[REFERENCE]["overhead"] < 1
+    assert found[REFERENCE]["tools"].keys() >= {"picows", "python", "scipy", "uvloop"}
     run.show(tmp_path / "results", Console(), tmp_path / "drawn.svg")
     assert "A/A pair" in capsys.readouterr().out
     assert "<svg" in (tmp_path / "drawn.svg").read_text()
