@@ -84,6 +84,11 @@ class Comparison:
         return caught
 
     @cached_property
+    def ids(self) -> set[str]:
+        """The cases that have a page."""
+        return {row.id for row in self.rows}
+
+    @cached_property
     def phases(self) -> list[str]:
         """The phases of a stream in which `nox -s observe` has clients leave."""
         return figures.phases([k.observed for k in self.known if k.observed])

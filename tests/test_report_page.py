@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from report import facts, pick, picture
 from tests.browser import serious_faults
@@ -14,6 +14,10 @@ from tests.report_site import built
 
 PAGES = ("index.html", "stack/flask-gunicorn.html", "case/chat/cancel_before_headers.html")
 PHONE, TABLET, DESK = 390, 820, 1280
+PATIENCE = 60_000  # milliseconds, on a machine that runs the other tests too
+
+
+expect.set_options(timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,7 @@ def said() -> list[str]:
 def page(chromium: Browser, said: list[str]) -> Iterator[Page]:
     """A page that nobody has opened; a test fails if any error is said on it."""
     page = chromium.new_page(viewport={"width": DESK, "height": 900}, reduced_motion="reduce")
+    page.set_default_timeout(PATIENCE)
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("requestfailed", lambda request: said.append(request.url))
@@ -69,7 +74,7 @@ def test_pick_narrows_and_orders(page: Page, index: str) -> None:
     ordered = titles(page)
     assert [packages[title] for title in ordered] == sorted(packages[title] for title in fitting)
 
-    address = page.url
+    address = page.evaluate("location.href")
     page.goto("about:blank")
     page.goto(address)
     assert address.endswith("?leave&order=packages")
@@ -149,6 +154,7 @@ def test_axe_finds_no_serious_fault(
     """Names, roles, contrast and order hold in either scheme, as far as axe-core can see."""
     folder = built(tmp_path_factory)
     page = chromium.new_page(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_default_timeout(PATIENCE)
     seen = []
     for name in PAGES:
         page.goto((folder / name).as_uri())
@@ -184,6 +190,7 @@ SHIFTS = """new Promise((resolve) => {
 def test_without_scripts(chromium: Browser, index: str) -> None:
     """Everything can be read where scripts do not run, and two sources are shown."""
     page = chromium.new_page(java_script_enabled=False)
+    page.set_default_timeout(PATIENCE)
     page.goto(index)
     stacks, rows = facts.read(), facts.rows(facts.read())
 
@@ -208,7 +215,7 @@ def test_links_with_answers_bring_them(page: Page, index: str) -> None:
     """A link of the guide to a pick ticks its boxes; a plain link keeps what was asked."""
     page.goto(index)
     page.locator('#guide a[href="#pick?leave"]').click()
-    assert page.get_by_label("stops paid generation").is_checked()
+    expect(page.get_by_label("stops paid generation")).to_be_checked()
     page.get_by_role("link", name="Figures").click()
 
     page.wait_for_function("location.hash === '#figures?leave'")
