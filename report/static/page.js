@@ -3,7 +3,6 @@
 // the address: #section?name=value, of every control that does not stand as it stood at first.
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const one = (selector) => document.querySelector(selector);
-document.documentElement.classList.add("script");
 
 // State
 
@@ -157,4 +156,5 @@ addEventListener("hashchange", () => {
 });
 read();
 show();
+document.documentElement.classList.remove("unready");
 if (location.hash.includes("?")) document.getElementById(section())?.scrollIntoView();
