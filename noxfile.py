@@ -29,6 +29,8 @@ GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses"
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
 LANES = ("--numprocesses", "8", "--dist", "load", "--maxschedchunk", "1")
+# What pytest exits with when nothing was chosen, as by -k.
+NO_TESTS = 5
 QUIET = ("--quiet", "--tb", "no", "-rN")
 
 # Where Python may not write bytecode, each lane of each run would compile the whole suite anew.
@@ -173,9 +175,15 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Judge the suite itself: its readers, its runner, its pages and every mutant."""
+    """Judge the suite itself: every mutant, then its readers, its runner, its figures and pages."""
     sync(session, "requirements/tests.txt")
-    session.run("pytest", "tests", *LANES, "-n", "20", *session.posargs, env=CACHED)
+    # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
+    # few beside them; those of a file share what they have made.
+    mutants = ("tests/test_mutants.py", *LANES, "-n", "14")
+    others = ("tests", "--ignore", "tests/test_mutants.py", "-n", "3", "--dist", "loadfile")
+    codes = [0, NO_TESTS] if session.posargs else [0]
+    for suite in (mutants, others):
+        session.run("pytest", *suite, *session.posargs, env=CACHED, success_codes=codes)
 
 
 @nox.session
