@@ -212,7 +212,8 @@ def types(session: nox.Session, app: str) -> None:
 def serve(session: nox.Session, app: str) -> None:
     """Serve an app until Ctrl-C: -- [--server NAME] [--port PORT]."""
     sync(session, "requirements/conformance.txt")
-    session.run("python", "-m", "stacks", "serve", app, *session.posargs)
+    # By default nox kills it half a second after Ctrl-C, and its server would go on.
+    session.run("python", "-m", "stacks", "serve", app, *session.posargs, interrupt_timeout=10)
 
 
 @nox.session(default=False)
