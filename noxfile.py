@@ -116,6 +116,13 @@ def soak(session: nox.Session, app: str) -> None:
 
 
 @nox.session(default=False)
+def strained(session: nox.Session) -> None:
+    """Judge the fuzzers and the soak themselves: which broken servers they find."""
+    sync(session, "requirements/conformance.txt")
+    session.run("python", "-m", "pytest", "tests/strained.py", *session.posargs, env=CACHED)
+
+
+@nox.session(default=False)
 @each_app
 def autobahn(session: nox.Session, app: str) -> None:
     """Judge `/ws` by Autobahn|Testsuite, where there is a CPython 2.7: -- [--server NAME]."""
