@@ -127,9 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def measure(options: argparse.Namespace, folder: Path) -> None:
     """Measure what was asked for, and record it."""
     parts = selected(options.only, quick=options.quick)
+    named = chosen(options.apps, options.servers)
     if REQUESTING & set(parts):
         h2load.command()
-    named = chosen(options.apps, options.servers)
     allow_descriptors()
     for stack in named.values():
         stacks.install(stack)
