@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from stacks import Census, Running
 
@@ -20,13 +21,18 @@ def at_rest(running: Running) -> Census:
     return census
 
 
-def left_over(running: Running, before: Census, within: float) -> dict[str, int]:
-    """Return what the server holds more than before, as soon as that is nothing or in the end."""
+def left_over(
+    running: Running, before: Census, within: float, spare: Mapping[str, int] = SPARE
+) -> dict[str, int]:
+    """Return what the server holds more than before, as soon as that is nothing or in the end.
+
+    `spare` is how many more of each do not count; only what it names is looked at.
+    """
     deadline = time.monotonic() + within
     while True:
         now = running.census()
-        more = {name: getattr(now, name) - getattr(before, name) for name in SPARE}
-        left = {name: count for name, count in more.items() if count > SPARE[name]}
+        more = {name: getattr(now, name) - getattr(before, name) for name in spare}
+        left = {name: count for name, count in more.items() if count > spare[name]}
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.05)

@@ -12,15 +12,15 @@ from conformance.completions import STREAMING, WHOLE, ask, conversation, said
 from conformance.conftest import Start
 from conformance.event_stream import Stream
 from conformance.memory import MIB, growth
+from conformance.remains import FREED_WITHIN, at_rest, left_over
 from conformance.upstream import FLOODED, Exchange, Upstream
 from conformance.wire import Address, Closed, Connection
-from stacks import Census, Running
+from stacks import Running
 
 pytestmark = pytest.mark.needs("chat")
 
 # From the client's leaving to the end of the upstream's connection.
 CLOSED_WITHIN = 1.0
-FREED_WITHIN = 5.0
 
 # Far over what the buffers of four sockets hold.
 FLOOD = 96 * MIB
@@ -164,7 +164,7 @@ def test_a_thousand_leavers_leave_nothing(process: Running, upstream: Upstream) 
         come_and_go(process, upstream, CROWD)
         assert_open(upstream, MOST_OPEN)
     assert_open(upstream, 0)
-    over = left_over(process, before)
+    over = left_over(process, before, FREED_WITHIN, SPARE)
 
     assert over == {}, f"a thousand leavers left {over}, wanted no more than {SPARE}"
 
@@ -184,9 +184,8 @@ def come_and_go(server: Address, upstream: Upstream, count: int) -> None:
             phase = number % 5
             stream = clients.enter_context(ask(server, STREAMING if phase else WHOLE))
             model = upstream.next_request()
-            if (
-                phase < 2
-            ):  # here only that nothing is left counts, so the model gives up, in the end
+            if phase < 2:
+                # Here only that nothing is left counts, so the model gives up, in the end.
                 models.callback(model.close)
             else:
                 model.start()
@@ -195,23 +194,3 @@ def come_and_go(server: Address, upstream: Upstream, count: int) -> None:
                 stream.next()
             if number % 2:
                 clients.callback(stream.connection.reset)
-
-
-def at_rest(running: Running) -> Census:
-    """Return what the server holds when it has noticed that all clients have gone."""
-    deadline = time.monotonic() + FREED_WITHIN
-    while (census := running.census()).sockets and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return census
-
-
-def left_over(running: Running, before: Census) -> dict[str, int]:
-    """Return what the server holds too much, if it still does when its time is up."""
-    deadline = time.monotonic() + FREED_WITHIN
-    while True:
-        now = running.census()
-        left = {name: getattr(now, name) - getattr(before, name) for name in SPARE}
-        over = {name: count for name, count in left.items() if count > SPARE[name]}
-        if not over or time.monotonic() > deadline:
-            return over
-        time.sleep(0.05)
