@@ -81,9 +81,22 @@ def pytest_configure(config: pytest.Config) -> None:
             _check_declarations(stack)
             config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
             stacks.install(stack)
-            lane.server()  # what cannot be served at all is told once, not case by case
     except stacks.StackError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Tell once, not case by case, what cannot be served at all, while the lanes get ready."""
+    lane = session.config.stash[LANE]
+    if hasattr(session.config, "workerinput"):
+        return
+    try:
+        lane.server()
+    except stacks.StackError as error:
+        raise pytest.UsageError(str(error)) from None
+    if session.config.pluginmanager.has_plugin("dsession"):
+        lane.close()
 
 
 def _chosen_stack(option: Any) -> stacks.Stack:
