@@ -186,7 +186,7 @@ def tests(session: nox.Session) -> None:
     sync(session, "requirements/tests.txt")
     # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
     # few beside them; those of a file share what they have made.
-    mutants = ("tests/test_mutants.py", *LANES, "-n", "14")
+    mutants = ("tests/test_mutants.py", *LANES, "-n", "20")
     others = ("tests", "--ignore", "tests/test_mutants.py", "-n", "3", "--dist", "loadfile")
     codes = [0, NO_TESTS] if session.posargs else [0]
     for suite in (mutants, others):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,11 @@ from rich.table import Table
 from bench import results, statistics
 from bench.figures import Interval, Wire
 from stacks import StackError
+
+RANKS: dict[statistics.Quantity, Literal["cpu_rank", "wall_rank"]] = {
+    "cpu": "cpu_rank",
+    "wall": "wall_rank",
+}
 
 
 def show(old: Path, new: Path, console: Console) -> None:
@@ -24,6 +29,40 @@ def show(old: Path, new: Path, console: Console) -> None:
     if not table.row_count:
         raise StackError(f"{old} and {new} hold no figure of the same stack and scenario")
     console.print(table)
+    console.print()
+    for line in agreements(old, new):
+        console.print(line, markup=False, highlight=False)
+
+
+def agreements(old: Path, new: Path) -> Iterator[str]:
+    """Yield for each scenario how far two runs agree on the order of stacks, and their A/A pairs."""
+    before, after = wires(old), wires(new)
+    for scenario in sorted(before.keys() & after.keys()):
+        told = []
+        for quantity in statistics.SECONDS:
+            tau = statistics.agreement(*(ranks(run[scenario], quantity) for run in (before, after)))
+            told.append(f"{quantity} {'–' if tau is None else f'{tau:.2f}'}")
+        pairs = " and ".join(f"{100 * aa(run[scenario]):.1f} %" for run in (before, after))
+        yield f"{scenario}: Kendall's tau outside ties {', '.join(told)}; A/A within {pairs} by cpu"
+
+
+def wires(folder: Path) -> dict[str, dict[str, Wire]]:
+    """Return what a run has on the wire, by scenario and stack."""
+    found: dict[str, dict[str, Wire]] = {}
+    for name, result in results.read_all(folder).items():
+        for scenario, figure in result.get("wire", {}).items():
+            found.setdefault(scenario, {})[name] = figure
+    return found
+
+
+def ranks(figures: Mapping[str, Wire], quantity: statistics.Quantity) -> dict[str, int]:
+    found = {name: figure[RANKS[quantity]] for name, figure in figures.items()}
+    return {name: rank for name, rank in found.items() if rank is not None}
+
+
+def aa(figures: Mapping[str, Wire]) -> float:
+    """Return how far the reference's twin was from it by CPU time: 0.02 for two per cent."""
+    return max(figure["noise"].get("cpu", float("inf")) for figure in figures.values())
 
 
 def rows(old: Path, new: Path) -> Iterator[tuple[str, ...]]:
@@ -73,6 +112,6 @@ def noise(old: Wire, new: Wire, quantity: statistics.Quantity) -> float:
 
 
 def verdict(found: Interval, floor: float) -> str:
-    if found["low"] <= 1 <= found["high"] or abs(math.log(found["median"])) <= math.log1p(floor):
+    if not statistics.tells(found, floor):
         return "no change beyond noise"
     return "faster" if found["median"] > 1 else "slower"

@@ -2,7 +2,8 @@
 
 A machine drifts by more than most stacks differ, so nothing is compared but slices of one round. The
 figure is the median of these paired ratios. A difference is claimed only where the interval around
-the median excludes 1 and the median is further from 1 than a process is from its twin, the A/A pair.
+the median excludes 1 and the median is further from 1 than a process is from its twin, the A/A pair,
+and than LEAST_CLAIMED.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +24,9 @@ type Quantity = Literal["cpu", "wall"]
 
 CONFIDENCE = 0.99
 RESAMPLES = 2000
+# Two processes of one program differ by up to this on where their memory lies and whom they share a
+# cache with, for as long as they live. One A/A pair shows that only by luck.
+LEAST_CLAIMED = 0.02
 # The widest interval of a median goes from the least value to the greatest. With fewer values than
 # these even that one misses the median more often than once in a hundred times (2 ** (1 - n)).
 FEWEST = 8
@@ -79,10 +84,13 @@ def noise(twin: Slices, reference: Slices, quantity: Quantity) -> float:
 def differs(values: Sequence[float], floor: float) -> bool:
     """Return whether ratios tell a difference, given the noise of the run."""
     found = interval(values)
-    if found is None or len(values) < FEWEST:
-        return False
+    return found is not None and len(values) >= FEWEST and tells(found, floor)
+
+
+def tells(found: Interval, floor: float) -> bool:
+    """Return whether an interval excludes 1, and its median is further off than noise is."""
     excluded = not found["low"] <= 1 <= found["high"]
-    return excluded and abs(math.log(found["median"])) > math.log1p(floor)
+    return excluded and abs(math.log(found["median"])) > math.log1p(max(floor, LEAST_CLAIMED))
 
 
 def ranks(
@@ -106,6 +114,19 @@ def ranks(
 
 def _descending(values: Mapping[str, float], name: str) -> tuple[float, str]:
     return -values[name], name
+
+
+def agreement(old: Mapping[str, int], new: Mapping[str, int]) -> float | None:
+    """Return Kendall's tau of two rankings, from -1 to 1, over the pairs that neither of them ties.
+
+    None where there is no such pair.
+    """
+    order = [
+        (old[one] - old[other]) * (new[one] - new[other])
+        for one, other in combinations(sorted(old.keys() & new.keys()), 2)
+    ]
+    untied = [math.copysign(1, product) for product in order if product]
+    return sum(untied) / len(untied) if untied else None
 
 
 def change(old: Sequence[float], new: Sequence[float]) -> Interval | None:

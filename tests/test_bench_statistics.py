@@ -65,6 +65,22 @@ def test_difference_has_to_exceed_the_noise() -> None:
     assert not statistics.differs(slower, floor=0.08)
 
 
+def test_a_difference_of_one_per_cent_is_none() -> None:
+    """Two processes of one program may differ by as much, even where the A/A pair does not."""
+    assert not statistics.differs([0.985] * ROUNDS, floor=0.0)
+    assert statistics.differs([0.975] * ROUNDS, floor=0.0)
+
+
+def test_agreement_is_of_pairs_that_nobody_ties() -> None:
+    """Of three pairs one is turned round and one is a tie in one of the runs."""
+    agree = statistics.agreement
+
+    assert agree({"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 2, "c": 3}) == 1
+    assert agree({"a": 1, "b": 2, "c": 3}, {"a": 2, "b": 1, "c": 3}) == pytest.approx(1 / 3)
+    assert agree({"a": 1, "b": 1, "c": 3}, {"a": 1, "b": 2, "c": 2}) == 1
+    assert agree({"a": 1, "b": 1}, {"a": 1, "b": 2}) is None
+
+
 def test_few_rounds_claim_nothing() -> None:
     """Less than eight slices cannot exclude anything in 99 of 100 cases."""
     assert not statistics.differs([0.5] * (statistics.FEWEST - 1), floor=0.0)

@@ -30,7 +30,7 @@ GUNICORN = [
 UVICORN = [
     *("uvicorn", "app:sidecar", "--fd", "{fd}"),
     *("--ws", "websockets", "--ws-max-size", "1048576"),
-    *("--timeout-graceful-shutdown", "3"),
+    *("--timeout-graceful-shutdown", "3", "--no-access-log"),
 ]
 
 
