@@ -36,7 +36,7 @@ def started(
     with ExitStack() as exits:
         contenders = {}
         for name, stack in named.items():
-            with processes.pinned(core):
+            with processes.pinned(core), processes.laid_out_alike():
                 running = exits.enter_context(stacks.serve(stack, environ=environ))
             contenders[name] = Contender(name, running)
         for contender in contenders.values():

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import stacks
+from bench import processes
 from bench.figures import Slices
 from bench.processes import Contender, Stopwatch, Taken
 from bench.scenarios import Scenario
@@ -44,7 +45,8 @@ def burners(hashes: dict[str, int]) -> Iterator[dict[str, Contender]]:
         for name, count in hashes.items():
             command = (sys.executable, str(BURNER), "{port}", str(count))
             stack = stacks.Stack(name, "burner", name, "ASGI", command)
-            running = exits.enter_context(stacks.serve(stack))
+            with processes.laid_out_alike():
+                running = exits.enter_context(stacks.serve(stack))
             contenders[name] = Contender(name, running)
         for contender in contenders.values():
             wait_until(contender.running, "listens")

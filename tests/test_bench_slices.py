@@ -128,6 +128,18 @@ def test_cpu_time_is_what_the_process_says() -> None:
     assert seen == pytest.approx(told, abs=0.01)
 
 
+def test_memory_is_laid_out_alike() -> None:
+    """What is started meanwhile has its code where all the others have theirs, if that can be told."""
+    program = "import ctypes; print(ctypes.addressof(ctypes.pythonapi.Py_GetVersion))"
+    look = [sys.executable, "-c", program]
+    with processes.laid_out_alike() as told:
+        alike = {subprocess.check_output(look) for _ in range(5)}
+    unlike = {subprocess.check_output(look) for _ in range(5)}
+
+    assert (len(alike) == 1) is told
+    assert len(unlike) > 1
+
+
 def test_a_listener_of_somebody_else_is_refused() -> None:
     """A server that an earlier run left on the port is not measured by mistake."""
     with socket.create_server((stacks.HOST, 0)) as stranger, burners({"a": 1}) as contenders:
