@@ -42,8 +42,8 @@ def agreements(old: Path, new: Path) -> Iterator[str]:
         for quantity in statistics.SECONDS:
             tau = statistics.agreement(*(ranks(run[scenario], quantity) for run in (before, after)))
             told.append(f"{quantity} {'–' if tau is None else f'{tau:.2f}'}")
-        pairs = " and ".join(f"{100 * aa(run[scenario]):.1f} %" for run in (before, after))
-        yield f"{scenario}: Kendall's tau outside ties {', '.join(told)}; A/A within {pairs} by cpu"
+        pairs = " and ".join(twin(run[scenario]) for run in (before, after))
+        yield f"{scenario}: Kendall's tau outside ties {', '.join(told)}; A/A pair by cpu {pairs}"
 
 
 def wires(folder: Path) -> dict[str, dict[str, Wire]]:
@@ -60,9 +60,15 @@ def ranks(figures: Mapping[str, Wire], quantity: statistics.Quantity) -> dict[st
     return {name: rank for name, rank in found.items() if rank is not None}
 
 
-def aa(figures: Mapping[str, Wire]) -> float:
-    """Return how far the reference's twin was from it by CPU time: 0.02 for two per cent."""
-    return max(figure["noise"].get("cpu", float("inf")) for figure in figures.values())
+def twin(figures: Mapping[str, Wire]) -> str:
+    """Return what the reference's second process did in the CPU time of the first."""
+    one = next(iter(figures.values()))
+    found = statistics.compared(one["twin_slices"], one["reference_slices"], "cpu")
+    return "–" if found is None else f"{found['median']:.3f} {spread(found)}"
+
+
+def spread(found: Interval) -> str:
+    return f"[{found['low']:.3f} {found['high']:.3f}]"
 
 
 def rows(old: Path, new: Path) -> Iterator[tuple[str, ...]]:
@@ -76,14 +82,13 @@ def rows(old: Path, new: Path) -> Iterator[tuple[str, ...]]:
                 if found is None:
                     yield name, scenario, quantity, "", "", "invalid in one of them"
                     continue
-                told = f"[{found['low']:.3f} {found['high']:.3f}]"
                 floor = noise(figures[0][scenario], figures[1][scenario], quantity)
                 yield (
                     name,
                     scenario,
                     quantity,
                     f"{found['median']:.3f}",
-                    told,
+                    spread(found),
                     verdict(found, floor),
                 )
 

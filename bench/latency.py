@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.figures import Latency, Percentiles
 from bench.processes import Contender, Invalid, Stopwatch
-from conformance.wire import request
+from conformance.wire import Connection, Reader, WireError, request
 
 RATE = 200.0  # a second; the slowest stacks can do five times that
 CONNECTIONS = 32
@@ -68,7 +68,7 @@ class Client(asyncio.Protocol):
 async def take(contender: Contender, rate: float, seconds: float) -> tuple[list[float], float]:
     """Return response times in seconds, and which share of its core the server used."""
     ask = request(contender, "GET", "/")
-    length = await answer_bytes(contender, ask)
+    length = answer_bytes(contender, ask)
     loop, taken = asyncio.get_running_loop(), list[float]()
     clients: list[Client] = []
     watch = Stopwatch(contender)
@@ -99,18 +99,15 @@ async def take(contender: Contender, rate: float, seconds: float) -> tuple[list[
     return taken, watch.server / watch.wall
 
 
-async def answer_bytes(contender: Contender, ask: bytes) -> int:
-    """Return how long an answer is, head and body, which is the same for each."""
-    reader, writer = await asyncio.open_connection(contender.host, contender.port)
+def answer_bytes(contender: Contender, ask: bytes) -> int:
+    """Return how long an answer is, head, body and framing, which is the same for each."""
     try:
-        writer.write(ask)
-        head = await reader.readuntil(b"\r\n\r\n")
-        fields = dict(line.lower().split(b":", 1) for line in head.split(b"\r\n")[1:-2])
-        return len(head) + int(fields[b"content-length"])
-    except (OSError, EOFError, LookupError, ValueError) as error:
-        raise Invalid(f"the greeting has no length: {error!r}") from None
-    finally:
-        writer.close()
+        with Connection(contender) as connection:
+            connection.send(ask)
+            Reader(connection).response()
+            return len(connection.received)
+    except (OSError, WireError) as error:
+        raise Invalid(f"the greeting was not read: {error}") from None
 
 
 async def wait_until(moment: float) -> None:

@@ -85,6 +85,9 @@ def notes(results: Mapping[str, Result]) -> list[str]:
                 lines.append(f"! {name} {scenario}: {figure['invalid']}")
             elif figure["unranked"] is not None:
                 lines.append(f"~ {name} {scenario}: {figure['unranked']}")
+        for scenario, latency in result.get("latency", {}).items():
+            if latency["invalid"] is not None:
+                lines.append(f"! {name} {scenario} at a fixed rate: {latency['invalid']}")
     return lines
 
 
@@ -161,9 +164,8 @@ def _rows() -> dict[str, Cell]:
     }
 
 
-def _percentile(figure: Latency, name: Literal["p50", "p99"]) -> float:
-    assert figure["seconds"] is not None
-    return 1e3 * figure["seconds"][name]
+def _percentile(figure: Latency, name: Literal["p50", "p99"]) -> float | str:
+    return "!" if figure["seconds"] is None else 1e3 * figure["seconds"][name]
 
 
 def _crowd(wanted: int, keys: Sequence[str], result: Any) -> object:

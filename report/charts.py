@@ -10,7 +10,7 @@ import multiprocessing
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -63,6 +63,23 @@ class Panel:
     title: str
     unit: str
     points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels that answer one question, and where they come from.
+
+    `key` is the figure's address. `provenance` has a line for each machine or day, `missing` the
+    stacks that nobody measured.
+    """
+
+    key: str
+    title: str
+    text: str
+    command: str
+    panels: Sequence[Panel] = ()
+    provenance: Sequence[str] = ()
+    missing: Sequence[str] = field(default_factory=list)
 
 
 # Ties

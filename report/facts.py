@@ -87,7 +87,8 @@ NOT_APPLYING = {"lacks", "other", "missing"}
 class Known:
     """A stack with all that is recorded of it; None where nothing is.
 
-    `benched` is keyed by the name of the machine. The witnesses use each app on its default server.
+    `strained` is keyed by what wore the stack out, `benched` by the name of the machine. The witnesses
+    use each app on its default server.
     """
 
     stack: Stack
@@ -96,6 +97,7 @@ class Known:
     packages: tuple[str, ...] | None
     judged: results.Result | None = None
     witnessed: results.Result | None = None
+    strained: Mapping[str, results.Result] = field(default_factory=dict)
     observed: Mapping[str, Any] | None = None
     benched: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -116,7 +118,10 @@ class Known:
     def cases(self) -> Mapping[str, results.Case]:
         judged = self.judged["cases"] if self.judged else {}
         witnessed = self.witnessed["cases"] if self.witnessed else {}
-        return {**judged, **witnessed}
+        worn = {
+            name: case for each in self.strained.values() for name, case in each["cases"].items()
+        }
+        return {**judged, **witnessed, **worn}
 
     def judgement(self, row: Row) -> Judged:
         case = self.cases.get(row.id)
@@ -130,6 +135,13 @@ class Known:
         """Count judgements by kind, of the suite's cases whose id begins so."""
         judged = self.judged["cases"] if self.judged else {}
         return Counter(matrix.kind(c) for name, c in judged.items() if name.startswith(prefix))
+
+    def worn(self, kind: str) -> Counter[str]:
+        """Count judgements by kind, of what wore the stack out; none where that was not done."""
+        found = self.strained.get(kind)
+        return (
+            Counter(matrix.kind(case) for case in found["cases"].values()) if found else Counter()
+        )
 
     @property
     def not_passed(self) -> int | None:
@@ -156,6 +168,7 @@ def _read_app(app: str, folder: Path) -> Iterator[Known]:
             packages=read_packages(stack),
             judged=_read(folder / "conformance" / f"{stack}.json"),
             witnessed=_read(folder / "witnesses" / f"{app}.json") if number == 0 else None,
+            strained=dict(_read_strains(folder, stack, is_default=number == 0)),
             observed=_read(folder / "observe" / f"{stack}.json"),
             benched=dict(_read_benches(folder / "bench", stack)),
         )
@@ -164,6 +177,16 @@ def _read_app(app: str, folder: Path) -> Iterator[Known]:
 def _read(path: Path) -> Any:
     """Return a record, None where there is none. Its form was validated when it was written."""
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def _read_strains(
+    folder: Path, stack: Stack, *, is_default: bool
+) -> Iterator[tuple[str, results.Result]]:
+    """Yield what wore a stack out; the file of an app's default server has no server in its name."""
+    for kind in results.STRAINS:
+        found = _read(folder / kind / f"{stack.app if is_default else stack}.json")
+        if found is not None:
+            yield kind, found
 
 
 def _read_benches(folder: Path, stack: Stack) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -190,19 +213,22 @@ def _wanted(lines: Sequence[str]) -> Iterator[str]:
 
 
 def rows(known: Sequence[Known]) -> list[Row]:
-    """Return the rows of the matrix: the suite's cases, then what the witnesses recorded."""
+    """Return the rows of the matrix: the suite's cases, then what others recorded.
+
+    These are the witnesses, the fuzzers and the soak; Autobahn's cases are told by their number.
+    """
     own = [Row(case.id, case) for case in cases.declared()]
     order = {group: number for number, group in enumerate(results.GROUPS)}
     own.sort(key=lambda row: order[row.group])  # as declared within a group: by paragraph
     by_words = {case.id.partition("/")[2]: case for case in cases.declared("witnesses")}
-    recorded = {id for one in known if one.witnessed for id in one.witnessed["cases"]}
-    witnessed = [
+    others = [
         Row(f"{witness}/{words}", case)
         for witness in results.WITNESSES
         for words, case in by_words.items()
-        if f"{witness}/{words}" in recorded
     ]
-    return own + witnessed
+    others += [Row(case.id, case) for case in cases.declared("strain")]
+    recorded = {name for one in known for name in one.cases}
+    return own + [row for row in others if row.id in recorded]
 
 
 def level_name(row: Row) -> str:

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from bench import relay
-from report.charts import Panel, Point, ranked
+from report import benched
+from report.charts import Figure, Panel, Point, ranked
 from report.facts import Known
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Panels that answer one question, and where they come from.
-
-    `key` is the figure's address. `provenance` has a line for each machine or day, `missing` the
-    stacks that nobody measured.
-    """
-
-    key: str
-    title: str
-    text: str
-    command: str
-    panels: Sequence[Panel] = ()
-    provenance: Sequence[str] = ()
-    missing: Sequence[str] = field(default_factory=list)
-
 
 # Figures of `nox -s observe`
 
@@ -164,97 +146,6 @@ def lock_figure(known: Sequence[Known]) -> Figure:
     )
 
 
-# Figures of `nox -s bench`
-
-
-def bench_figures(known: Sequence[Known]) -> list[Figure]:
-    """Return a figure for each machine that ran the benchmark, or one that says that none did."""
-    machines = sorted({machine for one in known for machine in one.benched})
-    title, command = "Throughput and footprint", "uvx nox -s bench"
-    if not machines:
-        text = "Nobody has recorded a run of the benchmark yet."
-        return [Figure("bench", title, text, command, missing=[str(one) for one in known])]
-    return [_bench_figure(known, machine) for machine in machines]
-
-
-def _bench_figure(known: Sequence[Known], machine: str) -> Figure:
-    seen = {str(one): one.benched[machine] for one in known if machine in one.benched}
-    kinds = dict.fromkeys(kind for record in seen.values() for kind in record.get("wire", {}))
-    panels = [_throughput(seen, kind) for kind in kinds]
-    panels += [
-        _footprint(seen, *row)
-        for row in (
-            ("idle_bytes", "memory when idle", "MiB", 2**20),
-            ("import_cpu_seconds", "CPU time of import app", "s", 1),
-            ("first_answer_seconds", "start to first answer", "s", 1),
-        )
-    ]
-    return Figure(
-        f"bench-{machine}",
-        f"Throughput and footprint on {machine}",
-        "Median and interval of each kind of work, in the ranks that the benchmark itself gives: "
-        "stacks that the run cannot tell apart share a rank.",
-        "; ".join(dict.fromkeys(record["command"] for record in seen.values())),
-        panels,
-        _bench_provenance(seen.values()),
-        [str(one) for one in known if machine not in one.benched],
-    )
-
-
-def _throughput(seen: Mapping[str, Mapping[str, Any]], kind: str) -> Panel:
-    wires = {
-        s: record["wire"][kind] for s, record in seen.items() if kind in record.get("wire", {})
-    }
-    ranks = [wire["wall_rank"] for wire in wires.values()]
-    points = [
-        Point(
-            stack,
-            *_interval(wire["units_a_second"]),
-            wire["invalid"] or "",
-            wire["wall_rank"],
-            is_tied=ranks.count(wire["wall_rank"]) > 1,
-        )
-        for stack, wire in wires.items()
-    ]
-    points.sort(key=lambda p: (p.rank or len(points) + 1, -(p.value or 0)))
-    unit = next(iter(wires.values()))["unit"]
-    return Panel(kind.replace("_", " "), f"{unit}s a second", points)
-
-
-def _footprint(
-    seen: Mapping[str, Mapping[str, Any]], key: str, title: str, unit: str, scale: float
-) -> Panel:
-    points = []
-    for stack, record in seen.items():
-        found = record.get("footprint", {}).get(key)
-        interval = found if isinstance(found, Mapping) or found is None else {"median": found}
-        points.append(Point(stack, *_interval(interval, scale)))
-    return Panel(title, unit, ranked(points))
-
-
-def _interval(
-    found: Mapping[str, float] | None, scale: float = 1
-) -> tuple[float | None, float | None, float | None]:
-    """Return median and bounds, divided by `scale`; None for what is not recorded."""
-    found = found or {}
-    median, low, high = (
-        found[name] / scale if name in found else None for name in ("median", "low", "high")
-    )
-    return median, low, high
-
-
-def _bench_provenance(records: Iterable[Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for record in records:
-        machine = record["machine"]
-        memory = machine["memory_bytes"] / 2**30
-        lines.append(
-            f"{machine['processor']}, {machine['cores']} cores, {memory:.0f} GiB, "
-            f"{machine['system']}; {record['date'][:10]}"
-        )
-    return sorted(set(lines))
-
-
 def all_figures(known: Sequence[Known]) -> list[Figure]:
     """Return every figure of the page, also those of which nothing is recorded."""
-    return [*observed_figures(known), lock_figure(known), *bench_figures(known)]
+    return [*observed_figures(known), lock_figure(known), *benched.figures(known)]

@@ -11,9 +11,8 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from report.charts import Point
+from report.charts import Figure, Point
 from report.facts import NOT_APPLYING, Known, Row
-from report.figures import Figure
 from report.source import python, shell
 
 HERE = Path(__file__).parent

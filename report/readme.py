@@ -1,4 +1,6 @@
-"""The table of stacks in README.md, made of the manifests and of what each app says of itself."""
+"""The tables in README.md: of the stacks, made of the manifests and of what each app says of itself,
+and of what they cost.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ import ast
 from pathlib import Path
 
 import stacks
+from report import facts, ranking
 from stacks import ROOT
 
 PATH = ROOT / "README.md"
-BEGIN, END = "<!-- made by nox -s report -- --picture -->\n", "<!-- end -->"
+BEGIN, END = "<!-- made by nox -s report -- --picture: {} -->\n", "<!-- end -->"
 
 
 def table() -> str:
@@ -29,16 +32,20 @@ def summary(stack: stacks.Stack) -> str:
     return docstring.splitlines()[0].removeprefix(f"{stack.title}: ").removesuffix(".")
 
 
-def with_table(text: str) -> str:
-    """Return a text with the table between its two marks; raise ValueError where these are not."""
-    before, _, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"README.md has no {BEGIN.strip()} with an {END} behind it")
-    return before + BEGIN + table() + end + after
+def with_tables(text: str) -> str:
+    """Return a text with each table between its two marks; raise ValueError where these are not."""
+    tables = {"stacks": table(), "costs": ranking.table(facts.read())}
+    for name, made in tables.items():
+        begin = BEGIN.format(name)
+        before, _, rest = text.partition(begin)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise ValueError(f"README.md has no {begin.strip()} with an {END} behind it")
+        text = before + begin + made + end + after
+    return text
 
 
 def write(path: Path = PATH) -> Path:
-    """Bring the table up to date."""
-    path.write_text(with_table(path.read_text()))
+    """Bring the tables up to date."""
+    path.write_text(with_tables(path.read_text()))
     return path

@@ -93,6 +93,15 @@ class Comparison:
         """The phases of a stream in which `nox -s observe` has clients leave."""
         return figures.phases([k.observed for k in self.known if k.observed])
 
+    @property
+    def autobahn(self) -> bool:
+        """Whether any stack was judged by Autobahn|Testsuite, whose cases have no rows."""
+        return any(known.worn("autobahn") for known in self.known)
+
+    def tally(self, known: Known, group: Group) -> Counter[str]:
+        """Count a group's judgements by kind."""
+        return Counter(known.judgement(row).kind for row in group.rows)
+
     def note(self, known: Known, row: Row) -> int | None:
         """Return the number of the note behind a judgement that is not plain."""
         fault = known.stack.fails.get(row.id)
@@ -159,8 +168,7 @@ def pages(comparison: Comparison) -> Iterator[tuple[str, str]]:
         seen.setdefault(row.page, []).append(row)
     for page, rows in seen.items():
         case = rows[0].case
-        package = "witnesses" if case.module.startswith("test_witnesses") else "conformance"
-        path = stacks.ROOT / package / f"{case.module}.py"
+        path = _module(case.module)
         text, line = function_text(path, f"test_{case.id.partition('/')[2]}")
         yield (
             page,
@@ -174,13 +182,20 @@ def pages(comparison: Comparison) -> Iterator[tuple[str, str]]:
                 references=links.references(case.mark.refs),
                 mutants=comparison.mutants.get(case.id, []),
                 source=Markup(python(text)),
-                place=f"{package}/{case.module}.py, line {line}",
+                place=f"{path.relative_to(stacks.ROOT)}, line {line}",
             ),
         )
     yield (
         "index.html",
         _render(environment, "index.html", ""),
     )  # last: its figures are drawn meanwhile
+
+
+def _module(name: str) -> Path:
+    """Return the file of a module of cases, whichever package it is in."""
+    packages = ("conformance", "witnesses", "strain")
+    paths = [stacks.ROOT / package / f"{name}.py" for package in packages]
+    return next(path for path in paths if path.exists())
 
 
 def _render(environment: jinja2.Environment, name: str, root: str, **values: Any) -> str:

@@ -19,6 +19,8 @@ from bench.latency import Latencies
 from tests.bench_fakes import reference
 
 GREETING = 'await respond(scope, send, 200, "Hello from ASGI (ASGI)!")'
+IN_CHUNKS = """await send(response_start(200, {"content-type": "text/plain"}))
+    await send({"type": "http.response.body", "body": b"Hello from ASGI (ASGI)!"})"""
 
 APP = '''
 """A docstring."""
@@ -138,6 +140,18 @@ def test_a_slow_server_is_not_spared(tmp_path: Path, loop: asyncio.Runner) -> No
     assert figure["seconds"]["p50"] > 0.2
 
 
+def test_a_greeting_in_chunks_has_a_latency(tmp_path: Path, loop: asyncio.Runner) -> None:
+    """An app need not say how long its answer is."""
+    chunked = reference(tmp_path, GREETING, IN_CHUNKS)
+    with started({"chunked": chunked}, {}, set()) as each:
+        taken = Latencies(each.values())
+        taken.take(loop, 1, random.Random(0))
+    figure = taken.figures("2026-11-26T00:00:00+00:00")["chunked"]
+
+    assert figure["invalid"] is None
+    assert figure["seconds"] is not None
+
+
 def test_wrong_greetings_have_no_latency(tmp_path: Path, loop: asyncio.Runner) -> None:
     """Errors are quick; they are no response times."""
     broken = reference(tmp_path, GREETING, GREETING.replace("200", "500"))
@@ -219,3 +233,12 @@ def test_table_leaves_out_what_nobody_has() -> None:
 
     assert table.told(lambda result: result["felt"]["crowds"], nothing) == "–"
     assert table.told(lambda result: 0.123456, nothing) == "0.123"
+
+
+def test_no_figure_of_latency_is_told() -> None:
+    """What is no figure stands in the table as `!`, and below it why."""
+    hello = {"invalid": "it said nonsense", "seconds": None}
+    found = {"asgi-uvicorn": cast(Result, {"latency": {"hello": hello}})}
+
+    assert list(table.others(found).columns[1].cells)[:2] == ["!", "!"]
+    assert table.notes(found) == ["! asgi-uvicorn hello at a fixed rate: it said nonsense"]

@@ -13,7 +13,7 @@ import pytest
 
 import stacks
 from conformance import results
-from report import charts, facts, figures, links, notes, pick, picture, site
+from report import benched, charts, facts, figures, links, notes, pick, picture, site
 from report.charts import Point
 from report.facts import Known
 from report.guide import Guide
@@ -427,34 +427,64 @@ def test_drawing_takes_its_colours_from_the_page() -> None:
     assert svg.count("font-family") == 1
 
 
+def record(**parts: Any) -> dict[str, Any]:
+    machine = {"processor": "P", "cores": 2, "memory_bytes": 2**30, "system": "Linux"}
+    return {
+        "machine": machine,
+        "command": "nox -s bench",
+        "date": "2026-11-26T00:00:00+00:00",
+        **parts,
+    }
+
+
 def test_bench_ranks_are_the_benchmarks_own() -> None:
     """A rank that the benchmark gave to two stacks is drawn as a tie, and nobody else's is known."""
 
-    def record(rank: int | None) -> dict[str, Any]:
-        wire = {
+    def hello(rank: int | None) -> dict[str, Any]:
+        ratio = {"median": 1.0, "low": 0.9, "high": 1.1} if rank else None
+        return {
             "unit": "request",
-            "units_a_second": {"median": 10.0, "low": 9.0, "high": 11.0} if rank else None,
+            "cpu_ratio": ratio,
+            "wall_ratio": ratio,
+            "cpu_rank": rank,
             "wall_rank": rank,
+            "marks": [],
             "invalid": None if rank else "the generator was the limit",
         }
-        machine = {
-            "processor": "P",
-            "cores": 2,
-            "memory_bytes": 2**30,
-            "system": "Linux",
-        }
-        return {
-            "wire": {"hello": wire},
-            "machine": machine,
-            "command": "nox -s bench",
-            "date": "2026-11-26T00:00:00+00:00",
-        }
 
-    tied = [known(app, benched={"m": record(1)}) for app in ("asgi", "starlette")]
-    seen = figures.bench_figures([*tied, known("air", benched={"m": record(None)}), known("wsgi")])
+    tied, broken = (record(wire={"hello": hello(rank)}) for rank in (1, None))
+    everyone = [known(app, benched={"m": tied}) for app in ("asgi", "starlette")]
+    everyone += [known("air", benched={"m": broken}), known("wsgi")]
+    seen = benched.figures(everyone)
     points = seen[0].panels[0].points
 
+    assert [bool(figure.panels) for figure in seen] == [True, True, False, False, False]
     assert [point.place for point in points] == ["1=", "1=", ""]
     assert points[-1].shown == "the generator was the limit"
     assert seen[0].missing == ["wsgi-gunicorn"]
     assert seen[0].provenance == ["P, 2 cores, 1 GiB, Linux; 2026-11-26"]
+
+
+def test_a_crowd_that_was_not_served_has_no_place() -> None:
+    """Who takes a tenth of the streams is not quicker than who takes them all; it is told."""
+
+    def felt(opened: int, seconds: float) -> dict[str, Any]:
+        crowd = {
+            "wanted": 1000,
+            "opened": opened,
+            "first_event_seconds": {"samples": opened, "p50": seconds, "p99": seconds},
+            "cpu_seconds_an_event": 0.001,
+        }
+        return record(felt={"crowds": [crowd], "echo_beside_idle": None})
+
+    few, all_of_them = felt(100, 0.01), felt(1000, 0.02)
+    seen = benched.figures(
+        [known("flask", benched={"m": few}), known("asgi", benched={"m": all_of_them})]
+    )
+    panels = (panel for figure in seen for panel in figure.panels)
+    panel = next(panel for panel in panels if panel.title == "first event, p99, 1,000 streams")
+
+    assert [(point.stack, point.place, point.shown) for point in panel.points] == [
+        ("asgi-uvicorn", "1", "20"),
+        ("flask-gunicorn", "", "100 of 1,000 served"),
+    ]
