@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
-from bench import h2load, scenarios, statistics
+from bench import generator, scenarios, statistics
 from bench.figures import Floor
 from bench.processes import Contender, Taken
 from bench.scenarios import Scenario
@@ -34,7 +34,7 @@ def greet(loop: asyncio.Runner, contender: Contender, waves: int) -> Taken:
     if not contender.name.endswith(", bare"):
         return scenarios.hello(320, 32, loop, contender, waves)
     length = len(scenarios.body(contender, "/"))
-    return h2load.send(contender, ["/"], length, 320 * waves, 32)
+    return generator.send(contender, ["/"], length, 320 * waves, 32)
 
 
 SCENARIO = Scenario("floor", "hello", "request", 32, greet)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import h2load, processes
+from bench import generator, processes
 from bench.figures import Machine
 
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -44,5 +44,4 @@ def processor() -> str:
 def tools() -> dict[str, str]:
     """Return the versions of what measures."""
     packages = {name: version(name) for name in ("picows", "scipy", "uvloop")}
-    generator = {"h2load": h2load.version()} if h2load.found() else {}
-    return {"python": platform.python_version(), **packages, **generator}
+    return {"python": platform.python_version(), **packages, **generator.versions()}

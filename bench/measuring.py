@@ -190,7 +190,9 @@ class Run:
                 tools=tools,
                 machine=described,
                 date=self.date,
-                command=shlex.join(["nox", "-s", "bench", "--", *sys.argv[1:]]),
+                command=shlex.join(
+                    ["nox", "-s", "bench", *(["--"] if sys.argv[1:] else []), *sys.argv[1:]]
+                ),
                 seed=self.seed,
                 seconds=round(seconds, 1),
                 overhead=round(max(1 - self.measured_seconds / seconds, 0), 3),

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 import stacks
-from bench import compare, h2load, machine, results, table
+from bench import compare, generator, machine, results, table
 from bench.figures import Result
 from bench.measuring import FULL, PARTS, QUICK, WIRE, Run
 from bench.observe import allow_descriptors
@@ -25,7 +25,7 @@ from bench.progress import Progress
 from conformance import matrix
 from stacks import Stack, StackError
 
-# What h2load generates the load of.
+# What a generator of requests is needed for.
 REQUESTING = {"hello", "poll", "floor"}
 
 
@@ -129,7 +129,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
     parts = selected(options.only, quick=options.quick)
     named = chosen(options.apps, options.servers)
     if REQUESTING & set(parts):
-        h2load.command()
+        generator.prepare()
     allow_descriptors()
     for stack in named.values():
         stacks.install(stack)

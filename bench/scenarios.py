@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from bench import h2load, model, sockets, streams
+from bench import generator, model, sockets, streams
 from bench.processes import Contender, Invalid, Taken
 from conformance import completions, tokens
 from conformance.wire import request
@@ -22,6 +22,7 @@ from conformance.wire import request
 TOKENS = 250
 TEXT = "tok " * TOKENS
 POLLED = "one two three four"
+ANSWER_WITHIN = 30.0
 
 type Run = Callable[[asyncio.Runner, Contender, int], Taken]
 
@@ -48,7 +49,7 @@ def hello(
     wanted = f"Hello from {stack.title} ({stack.interface})!".encode()
     if (seen := body(contender, "/")) != wanted:
         raise Invalid(f"the greeting is {seen[:80]!r}, wanted {wanted!r}")
-    return h2load.send(contender, ["/"], len(wanted), wave * waves, connections)
+    return generator.send(contender, ["/"], len(wanted), wave * waves, connections)
 
 
 def poll(wave: int, connections: int, _: asyncio.Runner, contender: Contender, waves: int) -> Taken:
@@ -63,12 +64,12 @@ def poll(wave: int, connections: int, _: asyncio.Runner, contender: Contender, w
             raise Invalid(f"the poll after {after} is {seen!r}, wanted {wanted!r}")
         length += len(answer)
         targets.append(target)
-    return h2load.send(contender, targets, length, wave * waves, connections)
+    return generator.send(contender, targets, length, wave * waves, connections)
 
 
 def body(contender: Contender, target: str) -> bytes:
     """Return the body of one answer; raise `Invalid` unless it is a 200."""
-    connection = http.client.HTTPConnection(contender.host, contender.port, timeout=h2load.WITHIN)
+    connection = http.client.HTTPConnection(contender.host, contender.port, timeout=ANSWER_WITHIN)
     try:
         connection.request("GET", target)
         response = connection.getresponse()

@@ -88,12 +88,13 @@ class Known:
     """A stack with all that is recorded of it; None where nothing is.
 
     `strained` is keyed by what wore the stack out, `benched` by the name of the machine. The witnesses
-    use each app on its default server.
+    use each app on its default server. `example` is the greeting of the framework's own documentation.
     """
 
     stack: Stack
     is_default: bool
     source: Source
+    example: Source
     packages: tuple[str, ...] | None
     judged: results.Result | None = None
     witnessed: results.Result | None = None
@@ -159,12 +160,13 @@ def read(folder: Path = RESULTS) -> list[Known]:
 
 def _read_app(app: str, folder: Path) -> Iterator[Known]:
     home = stacks.find(app).folder
-    source = read_source(home)
+    source, example = read_source(home), read_source(home, "bare.py")
     for number, stack in enumerate(stacks.read_stacks(home)):
         yield Known(
             stack,
             is_default=number == 0,
             source=source,
+            example=example,
             packages=read_packages(stack),
             judged=_read(folder / "conformance" / f"{stack}.json"),
             witnessed=_read(folder / "witnesses" / f"{app}.json") if number == 0 else None,

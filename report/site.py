@@ -229,6 +229,7 @@ def _environment(comparison: Comparison) -> jinja2.Environment:
         "witnesses": results.WITNESSES,
         "numbered": _numbered,
         "piece": _piece,
+        "whole": _whole,
         "next": next,
         "badge_name": lambda known: f"badges/{known}.json",
     }
@@ -247,6 +248,10 @@ def _numbered(source: Source) -> Markup:
 
 def _piece(source: Source, piece: Piece) -> Markup:
     return Markup("\n".join(source.html[piece.first - 1 : piece.last]))
+
+
+def _whole(source: Source) -> Markup:
+    return Markup("\n".join(source.html))
 
 
 def _paragraph(text: str) -> Markup:

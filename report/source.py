@@ -77,9 +77,9 @@ class Source:
         raise LookupError(f"app.py binds no {name!r}")
 
 
-def read_source(folder: Path) -> Source:
-    """Read the app.py of a folder; an empty source where there is none."""
-    path = folder / "app.py"
+def read_source(folder: Path, name: str = "app.py") -> Source:
+    """Read a module of an app's folder; an empty source where there is none."""
+    path = folder / name
     return parse(path.read_text()) if path.exists() else Source()
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import stacks
-from bench import contenders, h2load, scenarios, streams
+from bench import autocannon, contenders, generator, h2load, scenarios, streams
 from bench.contenders import generating, started
 from bench.processes import Contender, Invalid, Taken
 from bench.slices import Measurement
+from conformance import tokens
 from tests.bench_fakes import reference
 
 SCENARIOS = {scenario.name: scenario for scenario in scenarios.SCENARIOS}
@@ -160,12 +163,55 @@ def test_h2load_time_is_of_its_log() -> None:
     assert h2load.seconds("2000000\t200\t500\n1000000\t200\t1500000\n") == 1.5
 
 
-def test_missing_h2load_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has no generator is told the command that brings it."""
-    monkeypatch.setenv("PATH", "/nowhere")
+# Where there is no h2load
 
-    with pytest.raises(stacks.StackError, match="apt-get install nghttp2-client"):
-        h2load.command()
+
+GOOD = {"seconds": 0.25, "good": 100, "other": 0, "errors": 0, "body_bytes": 2300}
+
+
+def test_autocannon_all_good() -> None:
+    """A hundred answers of 23 bytes are what was wanted; the time is its own."""
+    assert autocannon.check(json.dumps(GOOD), 100, 2300) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param({"good": 90, "other": 10}, "90 of 100 answers were 2xx, 10", id="not_2xx"),
+        pytest.param({"errors": 1}, "1 requests failed", id="reconnected"),
+        pytest.param({"body_bytes": 2299}, "2299 bytes, wanted 2300", id="short"),
+    ],
+)
+def test_autocannon_tells_of_wrong_answers(change: dict[str, int], reason: str) -> None:
+    """Failed requests, other statuses and bodies of another length are no figure."""
+    with pytest.raises(Invalid, match=reason):
+        autocannon.check(json.dumps(GOOD | change), 100, 2300)
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="autocannon needs Node and npm")
+def test_autocannon_generates_where_there_is_no_h2load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks for the targets in turn, and every answer counts once."""
+    monkeypatch.setattr(h2load, "found", lambda: None)
+    generator.prepare()
+    targets = [tokens.target("/poll", text="a b", after=after, delay=0) for after in (0, 1)]
+    with started({"asgi": reference(tmp_path)}, {}, set()) as each:
+        length = sum(len(scenarios.body(each["asgi"], target)) for target in targets)
+        taken = generator.send(each["asgi"], targets, length, 40, 4)
+
+    assert taken.units == 40
+    assert taken.wall_seconds > 0
+    assert generator.versions() == {"autocannon": autocannon.version()}
+
+
+def test_no_generator_says_what_installs_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has neither is told the command that brings the better one."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(autocannon, "HERE", Path("/nowhere"))
+
+    with pytest.raises(stacks.StackError, match="apt-get install nghttp2-client.*needs Node"):
+        generator.prepare()
 
 
 def test_greeting_of_another_is_invalid(tmp_path: Path, generators: Generators) -> None:

