@@ -59,7 +59,7 @@ def _of_machine(known: Sequence[Known], machine: str) -> list[Figure]:
             f"felt-{machine}",
             f"Streaming as a user feels it, on {machine}",
             "So many streams at once, a token due every half second: how late the first event comes, "
-            "and what an event costs then. 99 of 100 are earlier.",
+            "and what an event costs then. 99 of 100 are earlier. Taken once, so in order and not ranked.",
             panels=[
                 *(_crowd(seen, n, "first event, p99", "ms", _first_event) for n in CROWDS),
                 *(_crowd(seen, n, "CPU time an event", "ms", _event_cost) for n in CROWDS),
@@ -71,7 +71,7 @@ def _of_machine(known: Sequence[Known], machine: str) -> list[Figure]:
             f"scale-{machine}",
             f"What a silent stream and a silent socket hold, on {machine}",
             "Memory by the slope from the first to the thousandth, and how many were open before a "
-            "greeting took over 100 ms; 1,000 were tried.",
+            "greeting took over 100 ms; 1,000 were tried. Taken once, so in order and not ranked.",
             panels=[
                 _panel(seen, "memory a stream", "KiB", lambda r: _held(r, "streams") / 1024),
                 _panel(seen, "memory a socket", "KiB", lambda r: _held(r, "sockets") / 1024),
@@ -90,12 +90,19 @@ def _of_machine(known: Sequence[Known], machine: str) -> list[Figure]:
             "framework's own documentation shows (1 is nothing).",
             panels=[
                 _panel(seen, "memory when idle", "MiB", _of("footprint", "idle_bytes"), 2**20),
-                _panel(seen, "installed", "MiB", _of("footprint", "installed_bytes"), 2**20),
+                _panel(
+                    seen,
+                    "installed",
+                    "MiB",
+                    _of("footprint", "installed_bytes"),
+                    2**20,
+                    is_counted=True,
+                ),
                 _panel(seen, "CPU time of import app", "s", _of("footprint", "import_cpu_seconds")),
                 _panel(
                     seen, "start to first answer", "s", _of("footprint", "first_answer_seconds")
                 ),
-                _panel(seen, "lines of code", "", _of("footprint", "lines")),
+                _panel(seen, "lines of code", "", _of("footprint", "lines"), is_counted=True),
                 _panel(seen, "to a bare greeting", "", _of("floor", "cpu_ratio"), best=max),
             ],
         ),
@@ -133,8 +140,13 @@ def _panel(
     quantity: Quantity,
     scale: float = 1,
     best: Callable[..., object] = min,
+    *,
+    is_counted: bool = False,
 ) -> Panel:
-    """Return what a quantity is for each stack; who was not asked is left out."""
+    """Return what a quantity is for each stack; who was not asked is left out.
+
+    What was measured once, and is no count, has an order and no ranks: another run may turn it round.
+    """
     points = []
     for stack, record in seen.items():
         try:
@@ -146,7 +158,10 @@ def _panel(
             continue
         interval = found if isinstance(found, Mapping) or found is None else {"median": found}
         points.append(Point(stack, *_interval(interval, scale)))
-    return Panel(title, unit, ranked(points, lowest_is_best=best is min))
+    placed = ranked(points, lowest_is_best=best is min)
+    if not is_counted and all(point.low is None for point in points):
+        placed = [replace(point, rank=None, is_tied=False) for point in placed]
+    return Panel(title, unit, placed)
 
 
 def _of(part: str, key: str) -> Quantity:

@@ -485,6 +485,6 @@ def test_a_crowd_that_was_not_served_has_no_place() -> None:
     panel = next(panel for panel in panels if panel.title == "first event, p99, 1,000 streams")
 
     assert [(point.stack, point.place, point.shown) for point in panel.points] == [
-        ("asgi-uvicorn", "1", "20"),
+        ("asgi-uvicorn", "", "20"),
         ("flask-gunicorn", "", "100 of 1,000 served"),
     ]
