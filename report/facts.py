@@ -144,6 +144,13 @@ class Known:
             Counter(matrix.kind(case) for case in found["cases"].values()) if found else Counter()
         )
 
+    def not_passed_by_autobahn(self) -> Iterator[tuple[str, Judged]]:
+        """Yield those of the testsuite's cases that have no rows and are told one by one."""
+        found = self.strained.get("autobahn")
+        for name, case in found["cases"].items() if found else ():
+            if case["outcome"] != results.Outcome.PASSED:
+                yield name, Judged(matrix.kind(case), case["message"])
+
     @property
     def not_passed(self) -> int | None:
         """Cases that it does not pass, those of what it lacks counted; None where nothing is known."""

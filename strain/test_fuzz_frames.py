@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from contextlib import suppress
 
-import hypothesis
+import hypothesis.errors
 import pytest
 from hypothesis import stateful
 
@@ -31,9 +31,12 @@ def test_survives_frames(process: Running) -> None:
         server = process
 
     def round_of_plays() -> None:
-        stateful.run_state_machine_as_test(
-            Here, settings=hypothesis.settings(max_examples=PLAYS, stateful_step_count=STEPS)
-        )
+        settings = hypothesis.settings(max_examples=PLAYS, stateful_step_count=STEPS)
+        try:
+            stateful.run_state_machine_as_test(Here, settings=settings)
+        except hypothesis.errors.Flaky:  # a play on a server that has died goes another way
+            assert_serves(process, "after hostile frames")
+            raise
 
     assert_leaves_nothing(process, round_of_plays)
 

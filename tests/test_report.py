@@ -142,6 +142,27 @@ def test_nothing_recorded_is_shown_as_missing(tmp_path: Path) -> None:
     assert "Not judged yet" in (tmp_path / "site" / comparison.known[0].page).read_text()
 
 
+def test_what_wore_a_stack_out_is_in_the_matrix(tmp_path: Path) -> None:
+    """A fuzzer's case has a row and a page as any other; Autobahn's many are told by their number."""
+    judged = known("asgi", {"fuzz/survives_requests": "passed"}).judged
+    numbered = known(
+        "asgi", {"autobahn/1_1_1": "passed", "autobahn/7_1_5": "expected-failure"}
+    ).judged
+    for kind, found in (("fuzz", judged), ("autobahn", numbered)):
+        assert found is not None
+        (tmp_path / kind).mkdir()
+        results.write(tmp_path / kind / "asgi.json", found)
+    everything = facts.read(tmp_path)
+    asgi = next(one for one in everything if str(one) == "asgi-uvicorn")
+
+    assert [row.id for row in facts.rows(everything)][-1:] == ["fuzz/survives_requests"]
+    assert asgi.worn("autobahn") == {"passed": 1, "declared": 1}
+    site.build(tmp_path / "site", tmp_path)
+    assert (tmp_path / "site" / "case" / "fuzz" / "survives_requests.html").exists()
+    assert "Autobahn|Testsuite" in (tmp_path / "site" / "index.html").read_text()
+    assert "autobahn/7_1_5" in (tmp_path / "site" / asgi.page).read_text()
+
+
 def test_build_replaces_what_stood_there(tmp_path: Path) -> None:
     """A page of a stack that is gone does not outlive it."""
     old = tmp_path / "site/stack/gone-uvicorn.html"
