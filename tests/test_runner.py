@@ -171,11 +171,14 @@ def test_stale_declaration_is_red(copy: Path) -> None:
     assert "unexpected-pass: hello/body_is_exact: passed, but is declared" in done.stdout
 
 
-def test_unknown_case_is_an_error(copy: Path) -> None:
+@pytest.mark.parametrize(
+    "case", ["hello/body_is_exakt", "fuzz/survives", "autobahn/7.1.5", "nobody/at_all"]
+)
+def test_unknown_case_is_an_error(copy: Path, case: str) -> None:
     """A declaration of a case that does not exist lists those that do."""
-    declare(copy, "hello/body_is_exakt")
+    declare(copy, case)
     done = run("--app", str(copy), "-k", "body_is_exact")
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "no case 'hello/body_is_exakt'; known:" in done.stderr
+    assert f"no case '{case}'; known:" in done.stderr
     assert "hello/body_is_exact\n" in done.stderr
