@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.processes import Contender, Invalid, Stopwatch, Taken
+from bench.processes import Contender, Invalid, Stopwatch, Taken, printed
 
 WITHIN = 30.0
 INSTALL = "install it with: apt-get install nghttp2-client, or: brew install nghttp2"
@@ -39,28 +39,10 @@ def send(
     with tempfile.NamedTemporaryFile(prefix="samewire-") as log:
         options = ("--h1", "-n", str(count), "-c", str(connections), f"--log-file={log.name}")
         with watch.lap():
-            told = run("h2load", *options, *urls)
+            told = printed(["h2load", *options, *urls], WITHIN)
         check(told, count, body_bytes * count // len(targets))
         wall = seconds(Path(log.name).read_text())
     return dataclasses.replace(watch.taken(count), wall_seconds=wall)
-
-
-def run(*words: str) -> str:
-    """Return what h2load prints."""
-    try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            check=False,
-            start_new_session=True,  # Ctrl-C ends the run behind this slice, which has to be whole
-        )
-    except subprocess.TimeoutExpired:
-        raise Invalid(f"h2load got not all answers within {WITHIN:g} s") from None
-    if done.returncode:
-        raise Invalid(f"h2load exited with {done.returncode}: {done.stderr.strip()[-200:]}")
-    return done.stdout
 
 
 def check(told: str, count: int, body_bytes: int) -> None:

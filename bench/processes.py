@@ -5,11 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -202,3 +204,23 @@ def generator_cpu_seconds() -> float:
     """CPU time of this process and of those that it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def printed(words: Sequence[str], within: float, folder: Path | None = None) -> str:
+    """Return what a generator prints; raise `Invalid` where it fails or takes too many seconds."""
+    name = Path(words[0]).name
+    try:
+        done = subprocess.run(
+            words,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+            start_new_session=True,  # Ctrl-C ends the run behind this slice, which has to be whole
+        )
+    except subprocess.TimeoutExpired:
+        raise Invalid(f"{name} got not all answers within {within:g} s") from None
+    if done.returncode:
+        raise Invalid(f"{name} exited with {done.returncode}: {done.stderr.strip()[-200:]}")
+    return done.stdout

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.processes import Contender, Invalid, Stopwatch, Taken
+from bench.processes import Contender, Invalid, Stopwatch, Taken, printed
 from stacks import StackError
 
 HERE = Path(__file__).parent
@@ -41,36 +41,13 @@ def version() -> str:
 def send(
     contender: Contender, targets: Sequence[str], body_bytes: int, count: int, connections: int
 ) -> Taken:
-    """Send `count` requests over so many connections, each of which asks for all targets in turn.
-
-    Raise `Invalid` unless every answer is 2xx, every connection lasts, and the bodies together are
-    as long as they have to be: `body_bytes` for all targets once.
-    """
+    """Send `count` requests, as `h2load.send` says."""
     urls = [f"http://{contender.host}:{contender.port}{target}" for target in targets]
     watch = Stopwatch(contender)
     with watch.lap():
-        told = run("node", "send.mjs", str(count), str(connections), *urls)
+        told = printed(["node", "send.mjs", str(count), str(connections), *urls], WITHIN, HERE)
     seconds = check(told, count, body_bytes * count // len(targets))
     return dataclasses.replace(watch.taken(count), wall_seconds=seconds)
-
-
-def run(*words: str) -> str:
-    """Return what the program beside this file prints."""
-    try:
-        done = subprocess.run(
-            words,
-            cwd=HERE,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            check=False,
-            start_new_session=True,  # Ctrl-C ends the run behind this slice, which has to be whole
-        )
-    except subprocess.TimeoutExpired:
-        raise Invalid(f"autocannon got not all answers within {WITHIN:g} s") from None
-    if done.returncode:
-        raise Invalid(f"autocannon exited with {done.returncode}: {done.stderr.strip()[-200:]}")
-    return done.stdout
 
 
 def check(told: str, count: int, body_bytes: int) -> float:
