@@ -330,11 +330,13 @@ def _not_applicable(item: pytest.Item) -> str | None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
     """Report a case that does not apply without running any of it."""
     reason = _not_applicable(item)
     if reason is None:
         return None
+    # The case before has left what the two share, as their module. pytest has no public name for this.
+    item.session._setupstate.teardown_exact(nextitem)
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
     report = pytest.TestReport(
