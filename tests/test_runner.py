@@ -171,6 +171,15 @@ def test_stale_declaration_is_red(copy: Path) -> None:
     assert "unexpected-pass: hello/body_is_exact: passed, but is declared" in done.stdout
 
 
+def test_a_case_that_does_not_apply_stands_in_nobodys_way(mine: tuple[str, ...]) -> None:
+    """Between a case of its own module and one of another it leaves nothing set up."""
+    words = "restarts_on or deaf_socket or trace_and_connect"
+    done = run(*mine, "--lacks", "websocket", "-k", words)
+
+    assert "harness-error" not in done.stdout
+    assert "2 passed, 1 skipped" in done.stdout
+
+
 @pytest.mark.parametrize(
     "case", ["hello/body_is_exakt", "fuzz/survives", "autobahn/7.1.5", "nobody/at_all"]
 )
