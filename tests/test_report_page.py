@@ -187,6 +187,25 @@ SHIFTS = """new Promise((resolve) => {
 })"""
 
 
+def test_paper_cuts_nothing(page: Page, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Printed, the matrix of all stacks fits on A4 turned, and everything else on A4 upright."""
+    folder = built(tmp_path_factory)
+    page.emulate_media(media="print")
+    for name in PAGES:
+        page.goto((folder / name).as_uri() + "#matrix?cases=all&columns=all")
+        page.set_viewport_size({"width": TURNED, "height": 700})
+        assert page.evaluate(WIDEST, "#grid") <= TURNED, name
+        page.set_viewport_size({"width": UPRIGHT, "height": 1000})
+        assert page.evaluate(WIDEST, "table:not(#grid), dl, pre, p, svg") <= UPRIGHT, name
+        assert page.locator("form:visible").count() == 0, name
+
+
+# A4 less the margins of the style sheet, in CSS pixels: 277 and 186 mm.
+TURNED, UPRIGHT = 1047, 703
+WIDEST = """(selector) => Math.max(0, ...[...document.querySelectorAll(selector)].map(
+  (element) => Math.floor(element.getBoundingClientRect().left) + element.scrollWidth))"""
+
+
 def test_without_scripts(chromium: Browser, index: str) -> None:
     """Everything can be read where scripts do not run, and two sources are shown."""
     page = chromium.new_page(java_script_enabled=False)
