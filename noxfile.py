@@ -28,7 +28,7 @@ GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses"
 
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
-LANES = ("--numprocesses", "8", "--dist", "load", "--maxschedchunk", "1")
+LANES = ("python", str(ROOT / "conformance" / "lanes.py"), "8")
 # What pytest exits with when nothing was chosen, as by -k.
 NO_TESTS = 5
 QUIET = ("--quiet", "--tb", "no", "-rN")
@@ -78,9 +78,9 @@ def witnesses(session: nox.Session, app: str) -> None:
     """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [-k WORDS]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
-    suite = ("-p", "conformance.conftest", "witnesses", *LANES, *QUIET)
+    suite = ("-p", "conformance.conftest", "witnesses", *QUIET)
     options = ("--app", app, *record(session, "witnesses", app), *session.posargs)
-    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+    session.run(*LANES, *suite, *options, env=CACHED)
 
 
 @nox.session(default=False)
@@ -186,11 +186,20 @@ def tests(session: nox.Session) -> None:
     sync(session, "requirements/tests.txt")
     # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
     # few beside them; those of a file share what they have made.
-    mutants = ("tests/test_mutants.py", *LANES, "-n", "20")
-    others = ("tests", "--ignore", "tests/test_mutants.py", "-n", "3", "--dist", "loadfile")
+    mutants = (*LANES[:-1], "20", "tests/test_mutants.py")
+    others = (
+        "pytest",
+        "tests",
+        "--ignore",
+        "tests/test_mutants.py",
+        "-n",
+        "3",
+        "--dist",
+        "loadfile",
+    )
     codes = [0, NO_TESTS] if session.posargs else [0]
     for suite in (mutants, others):
-        session.run("pytest", *suite, *session.posargs, env=CACHED, success_codes=codes)
+        session.run(*suite, *session.posargs, env=CACHED, success_codes=codes)
 
 
 @nox.session
@@ -294,7 +303,7 @@ def judge(session: nox.Session, *options: str) -> None:
     """Run the suite; a bare `--durations` shows the slowest ten cases."""
     words = ["--durations=10" if word == "--durations" else word for word in options]
     suite = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "conformance"))
-    session.run("pytest", *suite, *LANES, *QUIET, *words, env=CACHED)
+    session.run(*LANES, *suite, *QUIET, *words, env=CACHED)
 
 
 def compile_group(session: nox.Session, group: str) -> None:

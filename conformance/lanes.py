@@ -1,0 +1,115 @@
+"""Runs pytest on lanes that are forked from a process which has imported what they need.
+
+    python conformance/lanes.py 8 PYTEST_OPTION...
+
+pytest-xdist starts each of its workers as a Python of its own, and what that imports takes as long
+as ten cases do. Here pytest's process imports first and forks a fork server, which has one thread;
+what pytest-xdist then starts is a stand-in that hands its standard streams over and waits.
+
+    pytest                    stand-in                 fork server
+      | -- starts --------------> |                        |
+      |                           | -- descriptors 0-2 --> |  forks
+      | <---------- execnet's messages over 0 and 1 -----> |   a lane
+      |                           | <------------ (closes) |   that has come to its end
+      |                           | (is killed) ---------> |   that dies with it
+      | (ends) ------------------------------------------> |  exits
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+STREAMS = 3
+# What the lanes need; the cases themselves are left to pytest, which rewrites their assertions.
+IMPORTED = ("conformance.conftest", "conformance.frames", "conformance.tokens", "xdist.remote")
+# By then it is too late to rewrite the assertions of pytest's plugins, which hold none for us.
+QUIET = ("-W", "ignore:Module already imported so cannot be rewritten")
+
+
+def main(count: str, *options: str) -> int:
+    """Run pytest with so many lanes; return its exit status."""
+    import gc
+    import importlib
+    import shutil
+    import tempfile
+
+    import pytest
+
+    sys.path[0] = str(ROOT)
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what a collection does not look at, forks go on sharing
+    folder = tempfile.mkdtemp()
+    door = socket.socket(socket.AF_UNIX)
+    door.bind(f"{folder}/door")
+    door.listen(socket.SOMAXCONN)
+    life, watched = socket.socketpair()
+    if os.fork():
+        stand_in = f"{sys.executable} -I -S {__file__} stand-in {folder}/door"
+        spread = ("--tx", f"{count}*popen//python={stand_in}", "--dist", "load")
+        try:
+            return pytest.main([*QUIET, *spread, "--maxschedchunk", "1", *options])
+        finally:
+            shutil.rmtree(folder)
+    life.close()
+    if stream := serve(door, watched):
+        become_lane(stream)
+    return 0
+
+
+def serve(door: socket.socket, watched: socket.socket) -> socket.socket | None:
+    """Fork for each who knocks. Returns the connection in the lane; None when pytest has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is pytest's, whose end is ours
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # so that no lane has to be waited for
+    while watched not in select.select([door, watched], [], [])[0]:
+        stream, _ = door.accept()
+        if not os.fork():
+            door.close()
+            watched.close()
+            return stream
+        stream.close()
+    return None
+
+
+def become_lane(stream: socket.socket) -> None:
+    """Be the worker whose streams these are, as the command is that execnet gives an interpreter."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, descriptors, _, _ = socket.recv_fds(stream, 1, STREAMS)
+    die_with(stream)
+    for target, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, target)
+        os.close(descriptor)
+    sys.argv = ["-c"]
+    exec(eval(sys.stdin.readline()), {"__name__": "__main__"})  # noqa: S102 what execnet sends
+
+
+def die_with(stream: socket.socket) -> None:
+    """Have the system kill this process as soon as the other end is closed."""
+    fcntl.fcntl(stream, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(stream, fcntl.F_SETFL, fcntl.fcntl(stream, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def stand_in(door: str) -> None:
+    """Hand the standard streams over to a lane, and be there for as long as it is."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.connect(door)
+        socket.send_fds(stream, [b"-"], list(range(STREAMS)))
+        for descriptor in range(STREAMS):
+            os.close(descriptor)  # or nobody would see the lane close them
+        stream.recv(1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "stand-in":
+        stand_in(sys.argv[2])
+    else:
+        sys.exit(main(*sys.argv[1:]))
