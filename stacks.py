@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -431,7 +432,8 @@ def probe(host: str, port: int) -> str:
 
 def free_port() -> int:
     """Return a port that nothing is bound to, and that no other run is given while this one lasts."""
-    for port in random.sample(PORTS, len(PORTS)):
+    first = random.randrange(len(PORTS))
+    for port in chain(PORTS[first:], PORTS[:first]):
         if port_is_free(port, also_of_the_past=True) and _reserve(port):
             return port
     raise StackError(f"no port from {PORTS[0]} to {PORTS[-1]} is free; end what holds them")
