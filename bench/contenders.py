@@ -18,6 +18,8 @@ from stacks import HOST, ROOT, Stack
 REFERENCE = "asgi-uvicorn"
 TWIN = "the reference's twin"
 CEILING = "the ceiling"
+# Or each process looks its names up in tables of its own, some with more collisions than others.
+ALIKE = {"PYTHONHASHSEED": "0"}
 CEILING_STACK = Stack(
     app="ceiling",
     server="uvloop",
@@ -32,12 +34,12 @@ CEILING_STACK = Stack(
 def started(
     named: Mapping[str, Stack], environ: Mapping[str, str], core: set[int]
 ) -> Iterator[dict[str, Contender]]:
-    """Start stacks on a core; leave nothing of them behind."""
+    """Start stacks on a core, alike in what chance decides; leave nothing of them behind."""
     with ExitStack() as exits:
         contenders = {}
         for name, stack in named.items():
             with processes.pinned(core), processes.laid_out_alike():
-                running = exits.enter_context(stacks.serve(stack, environ=environ))
+                running = exits.enter_context(stacks.serve(stack, environ={**environ, **ALIKE}))
             contenders[name] = Contender(name, running)
         for contender in contenders.values():
             contender.running.wait_until_ready()
