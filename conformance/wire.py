@@ -89,7 +89,7 @@ class Connection:
             data = self.socket.recv(65536)
         except TimeoutError:
             raise Silence(
-                f"nothing came within {within:g} s; before that {tail(self.received)}"
+                f"nothing came within {max(within, 0):g} s; before that {tail(self.received)}"
             ) from None
         except ConnectionError:
             data = b""
