@@ -6,23 +6,19 @@ case that counts sockets or memory counts only what it did itself.
 
 from __future__ import annotations
 
-import re
-import shlex
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import hypothesis
 import pytest
 
 import stacks
-from conformance import cases, results
+from conformance import cases, results, subject
 from conformance.judgement import Recorder, judge
 from conformance.results import Level, Outcome
 from conformance.upstream import Upstream
@@ -31,6 +27,7 @@ from conformance.wire import Address
 # Whole seconds, so that an app may read them as integers, and low, so that no case has to wait.
 PING_INTERVAL = 1
 UPSTREAM_TIMEOUT = 2
+CONNECTIONS_END_WITHIN = 0.3
 LISTED_ORIGINS = ("https://one.example", "http://two.example:8080")
 ENVIRON = {
     "PING_INTERVAL": str(PING_INTERVAL),
@@ -57,15 +54,8 @@ hypothesis.settings.load_profile("conformance")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("samewire", "what is judged")
+    subject.add_options(group)
     add = group.addoption
-    add("--app", help="an app of apps/ by name, or any folder with a [tool.stack] manifest")
-    add("--server", help="one of the app's servers; its first one without it")
-    add("--command", help="start this instead; {host} and {port} are filled in")
-    add("--url", help="judge what runs there; what needs its process is not judged")
-    add("--title", help="with --command or --url: the title in its greeting")
-    add("--interface", choices=stacks.INTERFACES, help="with --command or --url")
-    add("--lacks", action="append", default=[], choices=stacks.CAPABILITIES)
-    add("--offers", action="append", default=[], choices=stacks.OFFERS)
     add("--only", action="append", choices=results.GROUPS, help="judge one group")
     add("--slow", action="store_true", help="also judge what takes over a minute")
     add("--results", type=Path, help="write every outcome to this JSON file, or into this folder")
@@ -73,13 +63,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
-        stack = config.stash[STACK] = _chosen_stack(config.option)
+        stack = config.stash[STACK] = subject.chosen_stack(config.option)
         lane = config.stash[LANE] = Lane(stack)
         config.add_cleanup(lane.close)
         config.add_cleanup(lane.upstream.close)
         if not hasattr(config, "workerinput"):
             option = config.option
-            _check_declarations(stack)
+            subject.check_declarations(stack)
             config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
             stacks.install(stack)
     except stacks.StackError as error:
@@ -100,86 +90,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         lane.close()
 
 
-def _chosen_stack(option: Any) -> stacks.Stack:
-    given = [name for name in ("app", "command", "url") if getattr(option, name)]
-    if len(given) != 1:
-        raise pytest.UsageError("name what to judge: one of --app, --command and --url")
-    if option.app:
-        folder = Path(option.app)
-        is_name = option.app in stacks.app_names() or not folder.is_dir()
-        return stacks.find(option.app if is_name else folder, option.server)
-    for name in ("title", "interface"):
-        if not getattr(option, name):
-            raise pytest.UsageError(f"--{given[0]} needs --{name}")
-    reason = stacks.Fault("said by --lacks", "")
-    described = partial(
-        stacks.Stack,
-        app=option.title,
-        server=given[0],
-        title=option.title,
-        interface=option.interface,
-        offers=tuple(option.offers),
-        lacks=dict.fromkeys(option.lacks, reason),
-    )
-    if option.url:
-        return described(url=option.url)
-    if "{port}" not in option.command:
-        raise pytest.UsageError("--command needs {port}: the suite chooses a free one")
-    return described(command=tuple(shlex.split(option.command)), folder=Path.cwd())
-
-
-def _check_declarations(stack: stacks.Stack) -> None:
-    known = [case.id for case in cases.declared()]
-    for name in stack.fails:
-        if name not in known and not _is_of_others(name):
-            listed = "\n  ".join(known)
-            raise stacks.StackError(f"{stack} fails: no case {name!r}; known:\n  {listed}")
-
-
-def _is_of_others(name: str) -> bool:
-    """Return whether a case is one that this suite does not hold.
-
-    Those of the witnesses know only who has installed them; Autobahn's are numbers.
-    """
-    group = name.partition("/")[0]
-    if group == "autobahn":
-        return re.fullmatch(r"autobahn/\d+(_\d+){1,2}", name) is not None
-    if group in results.STRAINS:
-        return name in {case.id for case in cases.declared("strain")}
-    return group in results.WITNESSES
-
-
 # Its servers
 
 
-@dataclass(frozen=True)
-class Remote:
-    """A server that the suite did not start: only its address is known."""
-
-    host: str
-    port: int
-
-
 type Start = Callable[..., AbstractContextManager[stacks.Running]]
-
-
-@contextmanager
-def _started(
-    stack: stacks.Stack, environ: Mapping[str, str] = ENVIRON
-) -> Iterator[stacks.Running | Remote]:
-    if stack.url is not None:
-        parts = urlsplit(stack.url)
-        if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
-            raise stacks.StackError(f"--url {stack.url}: give http://HOST:PORT, no path, no TLS")
-        remote = Remote(parts.hostname, parts.port or 80)
-        seen = stacks.probe(remote.host, remote.port)
-        if seen != "200":
-            raise stacks.StackError(f"--url {stack.url}: GET / gave {seen}, wanted 200")
-        yield remote
-        return
-    with stacks.serve(stack, environ=environ) as running:
-        running.wait_until_ready()
-        yield running
 
 
 class Lane:
@@ -192,12 +106,12 @@ class Lane:
         self.stack = stack
         self.upstream = Upstream()
         self.environ = ENVIRON | {"UPSTREAM_BASE_URL": self.upstream.url}
-        self._server: stacks.Running | Remote | None = None
+        self._server: stacks.Running | subject.Remote | None = None
         self._exit = ExitStack()
 
-    def server(self) -> stacks.Running | Remote:
+    def server(self) -> stacks.Running | subject.Remote:
         if self._server is None:
-            self._server = self._exit.enter_context(_started(self.stack, self.environ))
+            self._server = self._exit.enter_context(subject.started(self.stack, self.environ))
         return self._server
 
     def close(self) -> None:
@@ -221,15 +135,33 @@ def lane(request: pytest.FixtureRequest) -> Lane:
 
 
 @pytest.fixture
-def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Running | Remote]:
+def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Running | subject.Remote]:
     """The stack, up and answering."""
     server = lane.server()
     yield server
     dead = isinstance(server, stacks.Running) and server.process.poll() is not None
-    if dead or request.node.stash.get(SPOILT, False):
-        # A case that failed may have left the server with anything; the next one gets a new one.
+    if dead or (request.node.stash.get(FAILED, False) and _may_be_spoilt(request.node, server)):
         lane.close()
     assert not dead, "the server exited during this case, wanted it to go on"
+
+
+def _may_be_spoilt(item: pytest.Item, server: stacks.Running | subject.Remote) -> bool:
+    """Return whether the next case gets a new server, because one that failed had this one.
+
+    It may have left the server with anything, and a case that looks into its process did so on
+    purpose. But what is declared, and over with its connections, was just a wrong answer; and to
+    start servers takes more than all the rest of a run.
+    """
+    if _declared(item) is None or "process" in item.fixturenames:  # type: ignore[attr-defined]  # has them
+        return True
+    if isinstance(server, subject.Remote):
+        return True
+    deadline = time.monotonic() + CONNECTIONS_END_WITHIN
+    while server.census().sockets:
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.02)
+    return False
 
 
 @pytest.fixture
@@ -274,7 +206,7 @@ def http(server: Address) -> Iterator[httpx.Client]:
 # Which cases
 
 
-SPOILT = pytest.StashKey[bool]()
+FAILED = pytest.StashKey[bool]()
 NEEDS_PROCESS = {"process", "start", "upstream"}
 
 
@@ -316,6 +248,11 @@ def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:
 
 def _case_id(item: pytest.Item) -> str:
     return cases.case_id(item.path.stem, item.name)
+
+
+def _declared(item: pytest.Item) -> stacks.Fault | None:
+    """Return why a stack is known to fail a case, or None."""
+    return item.config.stash[STACK].fails.get(_case_id(item))
 
 
 def _not_applicable(item: pytest.Item) -> str | None:
@@ -371,11 +308,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     error = call.excinfo.value if call.excinfo else None
-    item.stash[SPOILT] = error is not None
+    item.stash[FAILED] = error is not None
     if call.when == "call" or error is not None:
         outcome, message = judge(
             _level(item),
-            item.config.stash[STACK].fails.get(_case_id(item)),
+            _declared(item),
             error,
             when=call.when,
             observed=item.stash.get(OBSERVED, ""),
