@@ -24,9 +24,9 @@ type Quantity = Literal["cpu", "wall"]
 
 CONFIDENCE = 0.99
 RESAMPLES = 2000
-# Two processes of one program differ by up to this on where their memory lies and whom they share a
-# cache with, for as long as they live. One A/A pair shows that only by luck.
-LEAST_CLAIMED = 0.02
+# Two processes of one program may differ by this for as long as they live, by what neither seeds nor
+# addresses decide. One A/A pair shows that only by luck.
+LEAST_CLAIMED = 0.05
 # The widest interval of a median goes from the least value to the greatest. With fewer values than
 # these even that one misses the median more often than once in a hundred times (2 ** (1 - n)).
 FEWEST = 8
