@@ -110,6 +110,16 @@ LEAVERS = [
         "    if len(kept) % 50 == 0:\n        kept.append(open(os.devnull))\n",
         fails("a_thousand_leavers_leave_nothing"),
     ),
+    Mutant(
+        "keeps_a_thread_of_some",
+        "One stream of five leaves a thread.",
+        UNFINISHED,
+        UNFINISHED + '    globals().setdefault("kept", []).append(response)\n'
+        "    if len(kept) % 5 == 0:\n"
+        "        import threading\n"
+        "        threading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+        fails("a_thousand_leavers_leave_nothing"),
+    ),
 ]
 
 MUTANTS = LEAVERS
