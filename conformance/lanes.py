@@ -100,6 +100,7 @@ def die_with(stream: socket.socket) -> None:
 
 def stand_in(door: str) -> None:
     """Hand the standard streams over to a lane, and be there for as long as it is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # at Ctrl-C the lane has things to put away
     with socket.socket(socket.AF_UNIX) as stream:
         stream.connect(door)
         socket.send_fds(stream, [b"-"], list(range(STREAMS)))

@@ -84,6 +84,37 @@ def test_a_killed_stand_in_takes_its_lane_along(tmp_path: Path) -> None:
     assert gone(pids[-1:]), "its lane is still there"
 
 
+def test_at_ctrl_c_lanes_put_away_what_they_have(tmp_path: Path) -> None:
+    """Who is interrupted still takes its fixtures down, before it goes."""
+    seen, away = tmp_path / "seen", tmp_path / "away"
+    cases = f"""
+import pathlib, pytest, time
+@pytest.fixture
+def kept():
+    yield
+    time.sleep(0.5)
+    pathlib.Path({str(away)!r}).write_text("away")
+def test(kept):
+    pathlib.Path({str(seen)!r}).write_text("seen")
+    time.sleep(600)
+"""
+    (tmp_path / "test_it.py").write_text(cases)
+    command = [*COMMAND, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+        wait_for(seen)
+        os.killpg(run.pid, signal.SIGINT)
+
+    wait_for(away)
+    assert run.returncode == 2
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < deadline, f"no {file.name} within {PATIENCE:g} s"
+        time.sleep(0.02)
+
+
 def stuck(folder: Path, end: Callable[[psutil.Process, int], None]) -> list[int]:
     """Have a case wait for ever, end something of its run; return all processes, its lane last."""
     seen = folder / "seen"
@@ -95,10 +126,7 @@ def test():
 """
     (folder / "test_it.py").write_text(cases)
     with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.DEVNULL) as run:
-        deadline = time.monotonic() + PATIENCE
-        while not (seen.exists() and seen.read_text()):
-            assert time.monotonic() < deadline, "no case began"
-            time.sleep(0.02)
+        wait_for(seen)
         lane = int(seen.read_text())
         process = psutil.Process(run.pid)
         pids = [child.pid for child in process.children(recursive=True) if child.pid != lane]
