@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def markdown(text: str) -> Markup:
     return Markup(_PAGES.render(text))
 
 
+@cache
 def inline(text: str) -> Markup:
     """Return a line of Markdown as HTML, without a paragraph around it."""
     return Markup(_LINES.renderInline(text))

@@ -139,11 +139,14 @@ class Comparison:
         """Return the apps that stop the model, go on (False), or were not judged (None)."""
         return [k for k in self.defaults if pick.stops_generation(k).holds is holds]
 
+    @cached_property
     def beside(self) -> list[Known]:
-        """Return the two apps to begin with: one that stops the model and one that does not."""
+        """The two apps to begin with: one that stops the model and one that does not."""
         framed = [k for k in self.defaults if k.source.text and k.stack.title != k.stack.interface]
-        stop = [known for known in framed if known in self.stopping(holds=True)]
-        go_on = [known for known in framed if known in self.stopping(holds=False)]
+        stop, go_on = (
+            [k for k in framed if pick.stops_generation(k).holds is holds]
+            for holds in (True, False)
+        )
         return [*stop[:1], *go_on[:1]] if stop and go_on else framed[:2]
 
 
