@@ -192,16 +192,17 @@ def test_autocannon_tells_of_wrong_answers(change: dict[str, int], reason: str) 
 def test_autocannon_generates_where_there_is_no_h2load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It asks for the targets in turn, and every answer counts once."""
+    """It asks for the targets in turn, every answer counts once, and the time is that of the answers."""
     monkeypatch.setattr(h2load, "found", lambda: None)
     generator.prepare()
     targets = [tokens.target("/poll", text="a b", after=after, delay=0) for after in (0, 1)]
     with started({"asgi": reference(tmp_path)}, {}, set()) as each:
         length = sum(len(scenarios.body(each["asgi"], target)) for target in targets)
-        taken = generator.send(each["asgi"], targets, length, 40, 4)
+        few = generator.send(each["asgi"], targets, length, 40, 4)
+        many = generator.send(each["asgi"], targets, length, 4000, 4)
 
-    assert taken.units == 40
-    assert taken.wall_seconds > 0
+    assert (few.units, many.units) == (40, 4000)
+    assert 0 < 2 * few.wall_seconds < many.wall_seconds
     assert generator.versions() == {"autocannon": autocannon.version()}
 
 

@@ -11,6 +11,7 @@ const read = (status, body) => {
   if (status >= 200 && status < 300) seen.good += 1;
   else seen.other += 1;
   seen.body_bytes += Buffer.byteLength(body);
+  seen.seconds = (performance.now() - start) / 1000;
 };
 
 const start = performance.now();
@@ -18,11 +19,11 @@ const result = await autocannon({
   url: new URL(urls[0]).origin,
   amount: Number(count),
   connections: Number(connections),
+  sampleInt: 10, // by default it looks once a second whether it is done
   requests: urls.map((url) => {
     const { pathname, search } = new URL(url);
     return { method: "GET", path: pathname + search, onResponse: read };
   }),
 });
-seen.seconds = (performance.now() - start) / 1000;
 seen.errors = result.errors + result.timeouts + result.resets;
 console.log(JSON.stringify(seen));
