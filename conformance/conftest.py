@@ -106,10 +106,10 @@ class Lane:
         self.stack = stack
         self.upstream = Upstream()
         self.environ = ENVIRON | {"UPSTREAM_BASE_URL": self.upstream.url}
-        self._server: stacks.Running | subject.Remote | None = None
+        self._server: subject.Server | None = None
         self._exit = ExitStack()
 
-    def server(self) -> stacks.Running | subject.Remote:
+    def server(self) -> subject.Server:
         if self._server is None:
             self._server = self._exit.enter_context(subject.started(self.stack, self.environ))
         return self._server
@@ -135,7 +135,7 @@ def lane(request: pytest.FixtureRequest) -> Lane:
 
 
 @pytest.fixture
-def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Running | subject.Remote]:
+def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[subject.Server]:
     """The stack, up and answering."""
     server = lane.server()
     yield server
@@ -145,7 +145,7 @@ def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[stacks.Runnin
     assert not dead, "the server exited during this case, wanted it to go on"
 
 
-def _may_be_spoilt(item: pytest.Item, server: stacks.Running | subject.Remote) -> bool:
+def _may_be_spoilt(item: pytest.Item, server: subject.Server) -> bool:
     """Return whether the next case gets a new server, because one that failed had this one.
 
     It may have left the server with anything, and a case that looks into its process did so on

@@ -35,8 +35,9 @@ QUIET = ("-W", "ignore:Module already imported so cannot be rewritten")
 
 def main(count: str, *options: str) -> int:
     """Run pytest with so many lanes; return its exit status."""
-    import gc
+    import gc  # here, for a stand-in needs none of these, and there are as many as lanes
     import importlib
+    import shlex
     import shutil
     import tempfile
 
@@ -53,8 +54,8 @@ def main(count: str, *options: str) -> int:
     door.listen(socket.SOMAXCONN)
     life, watched = socket.socketpair()
     if os.fork():
-        stand_in = f"{sys.executable} -I -S {__file__} stand-in {folder}/door"
-        spread = ("--tx", f"{count}*popen//python={stand_in}", "--dist", "load")
+        stand_in = (sys.executable, "-I", "-S", __file__, "stand-in", f"{folder}/door")
+        spread = ("--tx", f"{count}*popen//python={shlex.join(stand_in)}", "--dist", "load")
         try:
             return pytest.main([*QUIET, *spread, "--maxschedchunk", "1", *options])
         finally:

@@ -90,8 +90,11 @@ class Remote:
     port: int
 
 
+type Server = stacks.Running | Remote
+
+
 @contextmanager
-def started(stack: stacks.Stack, environ: Mapping[str, str]) -> Iterator[stacks.Running | Remote]:
+def started(stack: stacks.Stack, environ: Mapping[str, str]) -> Iterator[Server]:
     """Start a server of the stack, or look for the one at its address; it answers by then."""
     if stack.url is not None:
         parts = urlsplit(stack.url)
