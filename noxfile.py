@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import tomllib
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -45,20 +46,8 @@ def conformance(session: nox.Session, app: str) -> None:
     """Judge an app: -- [--server NAME | --server all] [--slow] [--durations] [-k WORDS]."""
     sync(session, "requirements/conformance.txt")
     session.notify("matrix", posargs=["conformance", "--since", STARTED])
-    options = ["--app", app, "--results", str(RESULTS / "conformance")]
-    words = list(session.posargs)
-    if ("--server", "all") not in pairwise(words):
-        return judge(session, *options, *words)
-    place = words.index("--server")
-    del words[place : place + 2]
-    red = []
-    for server in servers_of(app):
-        try:
-            judge(session, *options, "--server", server, *words)
-        except nox.command.CommandFailed:
-            red.append(f"{app}-{server}")
-    if red:
-        session.error(f"red: {', '.join(red)}")
+    options = ("--app", app, "--results", str(RESULTS / "conformance"))
+    on_its_servers(session, app, lambda *words: judge(session, *options, *words))
 
 
 @nox.session(default=False)
@@ -75,12 +64,15 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def witnesses(session: nox.Session, app: str) -> None:
-    """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [-k WORDS]."""
+    """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [--server NAME | all]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
-    suite = ("-p", "conformance.conftest", "witnesses", *QUIET)
-    options = ("--app", app, *record(session, "witnesses", app), *session.posargs)
-    session.run(*LANES, *suite, *options, env=CACHED)
+    suite = (*LANES, "-p", "conformance.conftest", "witnesses", *QUIET)
+
+    def witness(*words: str) -> None:
+        session.run(*suite, "--app", app, *record("witnesses", app, *words), env=CACHED)
+
+    on_its_servers(session, app, witness)
 
 
 @nox.session(default=False)
@@ -100,8 +92,8 @@ def findings(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def fuzz(session: nox.Session, app: str) -> None:
-    """Send an app hostile requests and frames, the same ones in every run: -- [--server NAME]."""
-    session.log("takes half a minute to a minute")
+    """Send an app hostile requests and frames, the same ones in every run: -- [--server NAME | all]."""
+    session.log("takes ten seconds to a minute a server")
     sync(session, "requirements/conformance.txt")
     strain(session, "fuzz", app)
 
@@ -109,8 +101,8 @@ def fuzz(session: nox.Session, app: str) -> None:
 @nox.session(default=False)
 @each_app
 def soak(session: nox.Session, app: str) -> None:
-    """Have a crowd come, stall and vanish for a minute: -- [--server NAME] [--seconds N]."""
-    session.log("takes a minute and a half, and the processor all the while")
+    """Have a crowd come, stall and vanish for a minute: -- [--server NAME | all] [--seconds N]."""
+    session.log("takes a minute and a half a server, and the processor all the while")
     sync(session, "requirements/conformance.txt")
     strain(session, "soak", app)
 
@@ -125,12 +117,15 @@ def strained(session: nox.Session) -> None:
 @nox.session(default=False)
 @each_app
 def autobahn(session: nox.Session, app: str) -> None:
-    """Judge `/ws` by Autobahn|Testsuite, where there is a CPython 2.7: -- [--server NAME]."""
-    session.log("takes about a minute; the first time another, for what it compiles")
+    """Judge `/ws` by Autobahn|Testsuite, where there is a CPython 2.7: -- [--server NAME | all]."""
+    session.log("takes up to a minute a server; the first time another, for what it compiles")
     sync(session, "requirements/conformance.txt")
     session.notify("matrix", posargs=["autobahn", "--since", STARTED])
-    options = (app, *record(session, "autobahn", app), *session.posargs)
-    session.run("python", "-m", "strain.autobahn", *options)
+
+    def wear(*words: str) -> None:
+        session.run("python", "-m", "strain.autobahn", app, *record("autobahn", app, *words))
+
+    on_its_servers(session, app, wear)
 
 
 @nox.session(default=False)
@@ -257,23 +252,48 @@ def servers_of(app: str) -> list[str]:
     return servers
 
 
+def on_its_servers(session: nox.Session, app: str, run: Callable[..., None]) -> None:
+    """Run what the options say; `--server all` is one run on each server of the app.
+
+    A red one does not keep the others from being run, and is told at the end.
+    """
+    words = list(session.posargs)
+    if ("--server", "all") not in pairwise(words):
+        return run(*words)
+    place = words.index("--server")
+    del words[place : place + 2]
+    red = []
+    for server in servers_of(app):
+        try:
+            run("--server", server, *words)
+        except nox.command.CommandFailed:
+            red.append(f"{app}-{server}")
+    if red:
+        session.error(f"red: {', '.join(red)}")
+
+
 def strain(session: nox.Session, kind: str, app: str) -> None:
     """Wear an app out by one process, which has all cases of that kind look at the same server."""
     session.notify("matrix", posargs=[kind, "--since", STARTED])
     files = sorted(str(path) for path in ROOT.glob(f"strain/test_{kind}*.py"))
-    suite = ("-p", "conformance.conftest", *files, *QUIET)
-    options = ("--app", app, *record(session, kind, app), *session.posargs)
-    session.run("python", "-m", "pytest", *suite, *options, env=CACHED)
+    suite = ("python", "-m", "pytest", "-p", "conformance.conftest", *files, *QUIET)
+
+    def wear(*words: str) -> None:
+        session.run(*suite, "--app", app, *record(kind, app, *words), env=CACHED)
+
+    on_its_servers(session, app, wear)
 
 
-def record(session: nox.Session, kind: str, app: str) -> tuple[str, ...]:
-    """Return the option that records a run, if it is a whole one: no option but the server."""
-    match session.posargs:
+def record(kind: str, app: str, *words: str) -> tuple[str, ...]:
+    """Return the options, and that which records the run if it is a whole one: no other than a server."""
+    match words:
         case []:
-            return ("--results", str(RESULTS / kind / f"{app}.json"))
+            server = servers_of(app)[0]
         case ["--server", server]:
-            return ("--results", str(RESULTS / kind / f"{app}-{server}.json"))
-    return ()
+            pass
+        case _:
+            return words
+    return (*words, "--results", str(RESULTS / kind / f"{app}-{server}.json"))
 
 
 def sync(session: nox.Session, *locks: str) -> None:

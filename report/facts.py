@@ -176,8 +176,8 @@ def _read_app(app: str, folder: Path) -> Iterator[Known]:
             example=example,
             packages=read_packages(stack),
             judged=_read(folder / "conformance" / f"{stack}.json"),
-            witnessed=_read(folder / "witnesses" / f"{app}.json") if number == 0 else None,
-            strained=dict(_read_strains(folder, stack, is_default=number == 0)),
+            witnessed=_read(folder / "witnesses" / f"{stack}.json"),
+            strained=dict(_read_strains(folder, stack)),
             observed=_read(folder / "observe" / f"{stack}.json"),
             benched=dict(_read_benches(folder / "bench", stack)),
         )
@@ -188,12 +188,9 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _read_strains(
-    folder: Path, stack: Stack, *, is_default: bool
-) -> Iterator[tuple[str, results.Result]]:
-    """Yield what wore a stack out; the file of an app's default server has no server in its name."""
+def _read_strains(folder: Path, stack: Stack) -> Iterator[tuple[str, results.Result]]:
     for kind in results.STRAINS:
-        found = _read(folder / kind / f"{stack.app if is_default else stack}.json")
+        found = _read(folder / kind / f"{stack}.json")
         if found is not None:
             yield kind, found
 

@@ -150,8 +150,8 @@ def test_what_wore_a_stack_out_is_in_the_matrix(tmp_path: Path) -> None:
     ).judged
     records = {
         "conformance/asgi-uvicorn.json": known("asgi", {"hello/get": "passed"}).judged,
-        "fuzz/asgi.json": judged,
-        "autobahn/asgi.json": numbered,
+        "fuzz/asgi-uvicorn.json": judged,
+        "autobahn/asgi-uvicorn.json": numbered,
     }
     for path, found in records.items():
         assert found is not None
