@@ -61,7 +61,7 @@ def ranks(figures: Mapping[str, Wire], quantity: statistics.Quantity) -> dict[st
 
 
 def twin(figures: Mapping[str, Wire]) -> str:
-    """Return what the reference's second process did in the CPU time of the first."""
+    """Return what the twin did in the CPU time of the reference."""
     one = next(iter(figures.values()))
     found = statistics.compared(one["twin_slices"], one["reference_slices"], "cpu")
     return "–" if found is None else f"{found['median']:.3f} {spread(found)}"
@@ -105,8 +105,7 @@ def change(old: Wire, new: Wire, quantity: statistics.Quantity) -> Interval | No
     for figure in (old, new):
         own, reference = figure["slices"], figure["reference_slices"]
         if own == reference:
-            seconds = statistics.seconds_a_unit(own, quantity).values()
-            pairs.append([1 / each for each in seconds])
+            pairs.append([1 / each for each in statistics.seconds_a_unit(own, quantity)])
         else:
             pairs.append(statistics.ratios(own, reference, quantity))
     return statistics.change(*pairs)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 
 import uvloop
 
@@ -32,19 +33,32 @@ CEILING_STACK = Stack(
 
 @contextmanager
 def started(
-    named: Mapping[str, Stack], environ: Mapping[str, str], core: set[int]
+    named: Mapping[str, Stack],
+    environ: Mapping[str, str],
+    core: set[int],
+    servers: Callable[[str], int] = lambda name: 1,
 ) -> Iterator[dict[str, Contender]]:
-    """Start stacks on a core, alike in what chance decides; leave nothing of them behind."""
+    """Start stacks on a core, so many `servers` of each, alike in what chance decides.
+
+    Gives one server of each, which knows its siblings; leaves nothing of them behind.
+    """
     with ExitStack() as exits:
-        contenders = {}
-        for name, stack in named.items():
+
+        def start(name: str, stack: Stack) -> Contender:
             with processes.pinned(core), processes.laid_out_alike():
                 running = exits.enter_context(stacks.serve(stack, environ={**environ, **ALIKE}))
-            contenders[name] = Contender(name, running)
-        for contender in contenders.values():
+            return Contender(name, running)
+
+        families = {
+            name: [start(name, stack) for _ in range(servers(name))]
+            for name, stack in named.items()
+        }
+        for contender in chain.from_iterable(families.values()):
             contender.running.wait_until_ready()
             contender.settle()
-        yield contenders
+        for first, *siblings in families.values():
+            first.siblings = siblings
+        yield {name: family[0] for name, family in families.items()}
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from bench.latency import SLICE_SECONDS, Latencies
 from bench.processes import Contender
 from bench.progress import Progress
 from bench.scenarios import SCENARIOS, Scenario
-from bench.slices import Measurement
+from bench.slices import SLICES_A_ROUND, Measurement
 from stacks import Stack
 
 WIRE = tuple(dict.fromkeys(scenario.group for scenario in SCENARIOS))
@@ -38,12 +38,23 @@ class Plan:
     slice_seconds: float
     crowds: Sequence[int] = felt.CROWDS
     most_connections: int = 256
+    servers: int = 1
     quick: bool = False
 
+    def servers_of(self, name: str) -> int:
+        """Return how many servers of a stack take turns: the reference is part of every ratio."""
+        return self.servers if name in (REFERENCE, TWIN) else 1
 
-FULL = Plan(rounds=24, slice_seconds=0.15)
+
+FULL = Plan(rounds=24, slice_seconds=0.1, servers=8)
 # A wave of 256 connections takes ten times such a slice.
-QUICK = Plan(rounds=8, slice_seconds=0.05, crowds=(1, 20, 100), most_connections=32, quick=True)
+QUICK = Plan(
+    rounds=8,
+    slice_seconds=0.05,
+    crowds=(1, 20, 100),
+    most_connections=32,
+    quick=True,
+)
 
 
 @dataclass
@@ -82,14 +93,15 @@ class Run:
                 self.check = interruption.check
                 environ = {"UPSTREAM_BASE_URL": upstream}
                 if set(self.parts) & {*WIRE, "latency", "felt", "floor"}:
-                    self._side_by_side(loop, environ, server_core)
+                    self._side_by_compared(loop, environ, server_core)
                 self._one_by_one(loop, environ, server_core)
         except KeyboardInterrupt:
             return False
         return True
 
     def _expected_seconds(self) -> float:
-        turns = (self.plan.rounds + 1) * (len(self.stacks) + 2)
+        taken = [min(self.plan.servers_of(name), SLICES_A_ROUND) for name in self._compared]
+        turns = self.plan.rounds * sum(taken) + len(taken)
         seconds = turns * self.plan.slice_seconds * len(self.scenarios)
         if "latency" in self.parts:
             seconds += self.plan.rounds * len(self.stacks) * SLICE_SECONDS
@@ -103,12 +115,16 @@ class Run:
 
     # Servers that are compared, all up at once
 
-    def _side_by_side(
+    @property
+    def _compared(self) -> dict[str, Stack]:
+        return self.stacks | {TWIN: self.stacks[REFERENCE], CEILING: CEILING_STACK}
+
+    def _side_by_compared(
         self, loop: asyncio.Runner, environ: Mapping[str, str], core: set[int]
     ) -> None:
-        named = self.stacks | {TWIN: self.stacks[REFERENCE], CEILING: CEILING_STACK}
-        self.progress.tell(f"starting {len(named)} servers")
-        with started(named, environ, core) as contenders:
+        servers = self.plan.servers_of
+        self.progress.tell(f"starting {sum(map(servers, self._compared))} servers")
+        with started(self._compared, environ, core, servers) as contenders:
             for scenario in self.scenarios:
                 able = [c for c in contenders.values() if scenario.group not in c.stack.lacks]
                 self.wire.append(Measurement.of(scenario, able))

@@ -25,11 +25,15 @@ class Invalid(Exception):
 
 @dataclass
 class Contender:
-    """A server that is measured beside others. `processes` are those it had when it was ready."""
+    """A server that is measured beside others. `processes` are those it had when it was ready.
+
+    Its `siblings` are servers of the same stack, which take turns with it.
+    """
 
     name: str
     running: Running
     processes: Sequence[psutil.Process] = field(default_factory=list)
+    siblings: Sequence[Contender] = ()
 
     @property
     def stack(self) -> Stack:

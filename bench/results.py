@@ -99,7 +99,8 @@ _WIRE = _object(
     ceiling_units_a_second=_NUMBER,
     slices=_SLICES,
     reference_slices=_SLICES | {"description": "Of the reference, in the same rounds."},
-    twin_slices=_SLICES | {"description": "Of the reference's second process: the A/A pair."},
+    twin_slices=_SLICES
+    | {"description": "Of as many servers more of the reference: the A/A pair."},
 )
 _LATENCY = _object(
     Latency,

@@ -1,4 +1,4 @@
-"""Slices taken in turn: every server once a round, in random order.
+"""Slices taken in turn: every stack in each round, in random order.
 
 Servers that are compared see the same machine only if they take turns faster than it changes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.figures import Slices
@@ -18,17 +18,30 @@ from bench.scenarios import Scenario
 # A slice that is calibrated wrongly, on a machine that hiccups, is not too long nevertheless.
 MOST_WAVES = 100
 WARM_UP_UNITS = 500
+# Of a stack with more servers, so many take their slice in one round and the next ones in the next.
+SLICES_A_ROUND = 4
 
 
 @dataclass
 class Series:
-    """The slices of one server so far, and why they are no figure where they are none."""
+    """The slices of one stack so far, and why they are no figure where they are none."""
 
     contender: Contender
     rounds: list[int] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
     invalid: str | None = None
     waves: int = 1
+
+    @property
+    def family(self) -> Sequence[Contender]:
+        """The servers of the stack."""
+        return (self.contender, *self.contender.siblings)
+
+    def due(self, turn: int) -> Iterator[Contender]:
+        """Yield those of them whose turn it is in a round."""
+        count = len(self.family)
+        for number in range(min(count, SLICES_A_ROUND)):
+            yield self.family[(turn * SLICES_A_ROUND + number) % count]
 
     def columns(self) -> Slices:
         return Slices(
@@ -61,43 +74,47 @@ class Measurement:
         tell: Callable[[], None] = lambda: None,
     ) -> None:
         """Warm each server up, then take the rounds; `tell` is called behind each slice,
-        and once for each server behind its warming up.
+        and once for each stack behind its warming up.
 
-        A server that answers wrongly once is left out from there on.
+        A stack that answers wrongly once is left out from there on.
         """
         for series in self.series.values():
             self._warm_up(loop, series, slice_seconds)
             tell()
         for turn in range(rounds):
-            for series in order.sample(list(self.series.values()), len(self.series)):
-                if series.invalid is None and (taken := self._slice(loop, series)) is not None:
+            due = [(each, whose) for each in self.series.values() for whose in each.due(turn)]
+            for series, whose in order.sample(due, len(due)):
+                if (taken := self._slice(loop, series, whose)) is not None:
                     series.rounds.append(turn)
                     series.taken.append(taken)
                     self.measured_seconds += taken.wall_seconds
                 tell()
         for series in self.series.values():
-            self._check_tree(series)
+            self._check_trees(series)
 
     def _warm_up(self, loop: asyncio.Runner, series: Series, slice_seconds: float) -> None:
-        """Send some units to warm up, and one wave more to see how many of them fill a slice."""
-        if (taken := self._slice(loop, series)) is not None:
+        """Send each server some units to warm up, and see how many of them fill a slice."""
+        first = series.contender
+        if (taken := self._slice(loop, series, first)) is not None:
             series.waves = min(math.ceil(WARM_UP_UNITS / taken.units), MOST_WAVES)
-            self._slice(loop, series)
+            for contender in series.family:
+                self._slice(loop, series, contender)
         series.waves = 1
-        if (taken := self._slice(loop, series)) is not None:
+        if (taken := self._slice(loop, series, first)) is not None:
             waves = round(slice_seconds / taken.wall_seconds)
             series.waves = min(max(waves, 1), MOST_WAVES)
 
-    def _slice(self, loop: asyncio.Runner, series: Series) -> Taken | None:
+    def _slice(self, loop: asyncio.Runner, series: Series, whose: Contender) -> Taken | None:
         try:
             if series.invalid is None:
-                return self.scenario.run(loop, series.contender, series.waves)
+                return self.scenario.run(loop, whose, series.waves)
         except Invalid as error:
             series.invalid = str(error)
         return None
 
-    def _check_tree(self, series: Series) -> None:
+    def _check_trees(self, series: Series) -> None:
         try:
-            series.contender.check_tree()
+            for contender in series.family:
+                contender.check_tree()
         except Invalid as error:
             series.invalid = series.invalid or str(error)

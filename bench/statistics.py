@@ -2,8 +2,8 @@
 
 A machine drifts by more than most stacks differ, so nothing is compared but slices of one round. The
 figure is the median of these paired ratios. A difference is claimed only where the interval around
-the median excludes 1 and the median is further from 1 than a process is from its twin, the A/A pair,
-and than LEAST_CLAIMED.
+the median excludes 1 and the median is further from 1 than the reference is from its twin, the A/A
+pair, and than LEAST_CLAIMED.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ type Quantity = Literal["cpu", "wall"]
 CONFIDENCE = 0.99
 RESAMPLES = 2000
 # Two processes of one program may differ by this for as long as they live, by what neither seeds nor
-# addresses decide. One A/A pair shows that only by luck.
+# addresses decide. The A/A pair has several servers to a side; other stacks have one.
 LEAST_CLAIMED = 0.05
 # The widest interval of a median goes from the least value to the greatest. With fewer values than
 # these even that one misses the median more often than once in a hundred times (2 ** (1 - n)).
@@ -37,16 +38,29 @@ SECONDS: dict[Quantity, Literal["server_cpu_seconds", "wall_seconds"]] = {
 }
 
 
-def seconds_a_unit(slices: Slices, quantity: Quantity) -> dict[int, float]:
-    """Return what a unit took in each round."""
-    columns = zip(slices["round"], slices["units"], slices[SECONDS[quantity]], strict=True)
-    return {turn: seconds / units for turn, units, seconds in columns}
+def seconds_a_unit(slices: Slices, quantity: Quantity) -> list[float]:
+    """Return what a unit took in each slice."""
+    columns = zip(slices["units"], slices[SECONDS[quantity]], strict=True)
+    return [seconds / units for units, seconds in columns]
+
+
+def by_round(slices: Slices, quantity: Quantity) -> dict[int, list[float]]:
+    """Return what a unit took in each round, as often as the round had slices that took anything."""
+    found: dict[int, list[float]] = {}
+    for turn, seconds in zip(slices["round"], seconds_a_unit(slices, quantity), strict=True):
+        if seconds:
+            found.setdefault(turn, []).append(seconds)
+    return found
 
 
 def ratios(mine: Slices, others: Slices, quantity: Quantity) -> list[float]:
-    """Return for each round that both have by how much more I did in the same time."""
-    own, foreign = seconds_a_unit(mine, quantity), seconds_a_unit(others, quantity)
-    return [foreign[turn] / own[turn] for turn in own if foreign.get(turn) and own[turn]]
+    """Return for each round that both have by how much more I did in the same time.
+
+    Where one of us had several slices in it, it is the median over all pairs of them.
+    """
+    own, foreign = by_round(mine, quantity), by_round(others, quantity)
+    both = [turn for turn in own if turn in foreign]
+    return [median(b / a for a, b in product(own[turn], foreign[turn])) for turn in both]
 
 
 def interval(values: Sequence[float]) -> Interval | None:

@@ -74,11 +74,11 @@ def fault(series: Series) -> str | None:
 
 
 def costs(slices: Slices) -> list[float]:
-    return list(statistics.seconds_a_unit(slices, "cpu").values())
+    return statistics.seconds_a_unit(slices, "cpu")
 
 
 def rates(slices: Slices) -> list[float]:
-    return [1 / seconds for seconds in statistics.seconds_a_unit(slices, "wall").values()]
+    return [1 / seconds for seconds in statistics.seconds_a_unit(slices, "wall")]
 
 
 def marks(mine: Slices, ceiling: Slices) -> list[str]:

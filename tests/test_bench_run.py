@@ -296,7 +296,7 @@ def test_an_interrupted_run_keeps_its_slices(tmp_path: Path, sent: signal.Signal
 def test_a_run_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A whole run has every slice, the controls' too, and tells what it ran on."""
     with Progress() as progress:
-        plan = Plan(rounds=8, slice_seconds=0.01)
+        plan = Plan(rounds=8, slice_seconds=0.01, servers=2)
         running = Run({REFERENCE: reference(tmp_path)}, ["sse"], plan, 1, progress)
         assert running.measure()
     found = running.results()
@@ -304,7 +304,8 @@ def test_a_run_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     figure = found[REFERENCE]["wire"]["sse"]
     assert figure["invalid"] is None
-    assert figure["slices"]["round"] == figure["twin_slices"]["round"] == list(range(8))
+    twice = [turn for turn in range(8) for _ in range(2)]
+    assert figure["slices"]["round"] == figure["twin_slices"]["round"] == twice
     assert figure["cpu_ratio"] == {"median": 1, "low": 1, "high": 1}
     assert figure["ceiling_units_a_second"] > 0
     assert 0 < found[REFERENCE]["overhead"] < 1

@@ -12,6 +12,7 @@ import random
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import psutil
@@ -82,6 +83,37 @@ def test_every_server_once_a_round_in_changing_order(loop: asyncio.Runner) -> No
 
     assert {tuple(sorted(each)) for each in rounds} == {("a", "b", "c")}
     assert len(set(rounds)) > 3
+
+
+def test_servers_of_a_stack_take_turns(loop: asyncio.Runner) -> None:
+    """Of a stack's five servers four have a slice in each round, and all as many in the end."""
+    seen: list[int] = []
+
+    def note(loop: asyncio.Runner, contender: Contender, waves: int) -> Taken:
+        seen.append(contender.port)
+        return burn(loop, contender, waves)
+
+    with burners(dict.fromkeys("abcde", 1)) as contenders:
+        first, *siblings = contenders.values()
+        first.siblings = siblings
+        measurement = Measurement.of(Scenario("note", "hello", "x", 1, note), [first])
+        measurement.take(loop, 5, 0.0001, random.Random(0))
+    [series] = measurement.series.values()
+
+    assert series.rounds == [turn for turn in range(5) for _ in range(4)]
+    assert Counter(seen[-20:]) == dict.fromkeys((each.port for each in series.family), 4)
+
+
+def test_a_sibling_that_ended_is_no_figure(loop: asyncio.Runner) -> None:
+    """What becomes of one server of a stack, becomes of the stack's figure."""
+    scenario = Scenario("s", "hello", "x", 1, lambda *_: Taken(1, 0.1, 0.1, 0.1))
+    with burners({"a": 1, "b": 1}) as contenders:
+        contenders["a"].siblings = [contenders["b"]]
+        contenders["b"].running.kill()
+        measurement = Measurement.of(scenario, [contenders["a"]])
+        measurement.take(loop, 2, 0.1, random.Random(0))
+
+    assert measurement.series["a"].invalid == "had 1 processes, and now has 0 that differ"
 
 
 def test_a_wrong_answer_ends_a_series(loop: asyncio.Runner) -> None:

@@ -37,6 +37,14 @@ def test_a_round_that_one_lacks_is_left_out() -> None:
     assert len(statistics.ratios(columns([1.0] * 3), columns([1.0] * 2), "wall")) == 2
 
 
+def test_a_ratio_of_several_slices_is_that_of_most() -> None:
+    """Where the reference has three servers in a round, the slow one of them does not count."""
+    mine, reference = columns([2.0] * 2), columns([1.0, 1.0, 9.0] * 2)
+    reference["round"] = [0, 0, 0, 1, 1, 1]
+
+    assert statistics.ratios(mine, reference, "cpu") == [0.5] * 2
+
+
 def test_interval_can_be_computed_again() -> None:
     """The same slices give the same interval, so whoever has the file can check it."""
     values = jittered(1.0, 0.1, seed=1)
