@@ -48,13 +48,7 @@ class Plan:
 
 FULL = Plan(rounds=24, slice_seconds=0.1, servers=8)
 # A wave of 256 connections takes ten times such a slice.
-QUICK = Plan(
-    rounds=8,
-    slice_seconds=0.05,
-    crowds=(1, 20, 100),
-    most_connections=32,
-    quick=True,
-)
+QUICK = Plan(rounds=8, slice_seconds=0.05, crowds=(1, 20, 100), most_connections=32, quick=True)
 
 
 @dataclass
@@ -93,15 +87,15 @@ class Run:
                 self.check = interruption.check
                 environ = {"UPSTREAM_BASE_URL": upstream}
                 if set(self.parts) & {*WIRE, "latency", "felt", "floor"}:
-                    self._side_by_compared(loop, environ, server_core)
+                    self._side_by_side(loop, environ, server_core)
                 self._one_by_one(loop, environ, server_core)
         except KeyboardInterrupt:
             return False
         return True
 
     def _expected_seconds(self) -> float:
-        taken = [min(self.plan.servers_of(name), SLICES_A_ROUND) for name in self._compared]
-        turns = self.plan.rounds * sum(taken) + len(taken)
+        due = [min(self.plan.servers_of(name), SLICES_A_ROUND) for name in self._compared]
+        turns = self.plan.rounds * sum(due) + len(due)
         seconds = turns * self.plan.slice_seconds * len(self.scenarios)
         if "latency" in self.parts:
             seconds += self.plan.rounds * len(self.stacks) * SLICE_SECONDS
@@ -119,7 +113,7 @@ class Run:
     def _compared(self) -> dict[str, Stack]:
         return self.stacks | {TWIN: self.stacks[REFERENCE], CEILING: CEILING_STACK}
 
-    def _side_by_compared(
+    def _side_by_side(
         self, loop: asyncio.Runner, environ: Mapping[str, str], core: set[int]
     ) -> None:
         servers = self.plan.servers_of
