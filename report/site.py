@@ -84,9 +84,9 @@ class Comparison:
         return caught
 
     @cached_property
-    def ids(self) -> set[str]:
-        """The cases that have a page."""
-        return {row.id for row in self.rows}
+    def case_pages(self) -> dict[str, str]:
+        """The address of each case's page; all witnesses of a case share one."""
+        return {row.id: row.page for row in self.rows}
 
     @cached_property
     def phases(self) -> list[str]:
