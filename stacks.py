@@ -32,6 +32,8 @@ from typing import Any, Literal, TextIO
 
 import psutil
 
+from census import Census, Enumerator
+
 ROOT = Path(__file__).parent
 APPS = ROOT / "apps"
 ENVIRONMENTS = ROOT / ".stacks"
@@ -311,18 +313,6 @@ def _uv(*arguments: str, given: str | None = None) -> None:
 # Processes
 
 
-@dataclass(frozen=True)
-class Census:
-    """What a process tree holds: counts, `memory` in bytes (resident), `cpu` in seconds."""
-
-    processes: int
-    sockets: int
-    descriptors: int
-    threads: int
-    memory: int
-    cpu: float
-
-
 class Running:
     """A stack that was started: its address, its process tree and what it printed."""
 
@@ -333,6 +323,7 @@ class Running:
         self.host = HOST
         self.port = port
         self.log = log
+        self._enumerator = Enumerator()
 
     @property
     def url(self) -> str:
@@ -351,24 +342,8 @@ class Running:
             return []
 
     def census(self) -> Census:
-        """Count what the process tree holds now; a process that ends meanwhile is left out."""
-        counts = []
-        for process in self.tree():
-            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), process.oneshot():
-                times = process.cpu_times()
-                connections = process.net_connections(kind="tcp")
-                counts.append(
-                    Census(
-                        1,
-                        sum(c.status != psutil.CONN_LISTEN for c in connections),
-                        process.num_fds(),
-                        process.num_threads(),
-                        process.memory_info().rss,
-                        times.user + times.system,
-                    )
-                )
-        columns = [[getattr(c, name) for c in counts] for name in Census.__dataclass_fields__]
-        return Census(*(sum(column) for column in columns))
+        """Count what the process tree holds now."""
+        return self._enumerator.census(self.tree())
 
     def wait_until_ready(self, within: float = READY_WITHIN) -> None:
         """Return once `GET /` gives 200; raise StackError when the process ends or time is up."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from stacks import Census, Running
+from census import Census
+from stacks import Running
 
 FREED_WITHIN = 5.0
 # A runtime may start a helper thread or open a file of its own at any time. Far below what any of

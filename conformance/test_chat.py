@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from conformance.completions import (
 from conformance.conftest import Start
 from conformance.upstream import DONE, Exchange, Upstream, completion
 from conformance.wire import (
+    TAKES_ALL,
     Address,
     Closed,
     Connection,
@@ -245,6 +247,27 @@ def test_not_streaming_returns_the_upstreams_json(server: Address, upstream: Ups
             kind = (response.header("content-type") or "none").partition(";")[0]
             assert kind == "application/json", f"Content-Type is {kind!r}, wanted application/json"
             assert parsed(response.body) == answer, f"saw {response.body!r}, wanted {answer}"
+
+
+@pytest.mark.case("C5", "RFC 9110 12.5.1; OpenAI API reference, stream")
+def test_accept_changes_nothing(server: Address, upstream: Upstream) -> None:
+    """`stream` decides on the form of an answer; OpenAI's clients accept JSON and get streams."""
+    answers = {}
+    kinds = ("application/json", "text/event-stream", *TAKES_ALL)
+    for body, accept in product((STREAMING, WHOLE), kinds):
+        with ask(server, body, [("Accept", accept)]) as stream:
+            model = upstream.next_request()
+            if body is STREAMING:
+                model.start()
+                model.finish()
+            else:
+                model.respond(200, {})
+            head = Reader(stream.connection).response("POST")
+        answers[body["stream"], accept] = (head.status, head.header("content-type"))
+
+    for (streams, accept), seen in answers.items():
+        wanted = answers[streams, "text/event-stream" if streams else "application/json"]
+        assert seen == wanted, f"Accept: {accept} got {seen}, wanted {wanted}"
 
 
 @pytest.mark.case("C5", "RFC 9110 8.4 and 12.5.3")

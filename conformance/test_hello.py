@@ -13,6 +13,7 @@ from email.utils import format_datetime
 import pytest
 
 from conformance.wire import (
+    TAKES_ALL,
     Address,
     Closed,
     Connection,
@@ -123,8 +124,10 @@ def test_unknown_method_is_4xx_or_501(server: Address) -> None:
 
 @pytest.mark.case("H3", "RFC 9110 15.5.5")
 def test_unknown_path_is_404(server: Address) -> None:
-    """A path that is not in the contract is 404."""
-    for target in ("/nowhere", "/hello", "/index.html", "/static/app.py"):
+    """A path that is not in the contract is 404, also one that begins or ends as one that is."""
+    nowhere = ("/nowhere", "/hello", "/index.html", "/static/app.py")
+    lookalikes = ("/sse/more", "/sse.txt", "/more/sse", "/poll/more", "/polls", "/more/poll")
+    for target in (*nowhere, *lookalikes):
         status = exchange(server, target=target).status
 
         assert status == 404, f"GET {target} gave {status}, wanted 404"
@@ -139,6 +142,20 @@ def test_query_changes_nothing(server: Address, stack: Stack) -> None:
         assert (response.status, response.body) == (200, greeting(stack)), (
             f"GET {target} gave {response.status} {response.body!r}, wanted the greeting"
         )
+
+
+@pytest.mark.case("H4", "RFC 9110 12.5.1")
+def test_accept_changes_nothing(server: Address) -> None:
+    """There is one greeting, whatever else a client would rather accept."""
+    wanted = exchange(server)
+    for accept in TAKES_ALL:
+        seen = exchange(server, headers=[("Accept", accept)])
+
+        assert (seen.status, seen.header("content-type"), seen.body) == (
+            wanted.status,
+            wanted.header("content-type"),
+            wanted.body,
+        ), f"Accept: {accept} got {seen}, wanted {wanted} as without it"
 
 
 @pytest.mark.case("H4", "RFC 9110 15.6.1", decides="both")

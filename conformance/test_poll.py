@@ -13,6 +13,7 @@ import httpx2 as httpx
 import pytest
 from hypothesis import example, given, settings
 
+from census import Census
 from conformance.event_stream import read, tokens
 from conformance.tokens import (
     BAD_DELAYS,
@@ -29,6 +30,7 @@ from conformance.tokens import (
 )
 from conformance.wire import (
     PATIENCE,
+    TAKES_ALL,
     Address,
     Connection,
     Reader,
@@ -37,7 +39,7 @@ from conformance.wire import (
     request,
     tail,
 )
-from stacks import Census, Running, Stack
+from stacks import Running, Stack
 
 BAD_AFTERS = ("abc", "", "-1", "-2", "1.5", "1x", "x1", "1 2", "1,2", "NaN", "Infinity", "null")
 # Spellings that the contract leaves open.
@@ -95,6 +97,22 @@ def test_content_type_is_json(http: httpx.Client) -> None:
     assert seen == "application/json", (
         f"Content-Type is {message['content-type']!r}, wanted 'application/json'"
     )
+
+
+@pytest.mark.case("P1", "RFC 9110 12.5.1")
+def test_accept_changes_nothing(http: httpx.Client) -> None:
+    """Who does not ask for JSON by name gets the same answer."""
+    answers = {}
+    for accept in ("application/json", *TAKES_ALL):
+        response = http.get("/poll?text=a&after=0", headers={"Accept": accept})
+        answers[accept] = (
+            response.headers.get("content-type"),
+            answer(response.status_code, response.content),
+        )
+
+    wanted = answers["application/json"]
+    for accept, seen in answers.items():
+        assert seen == wanted, f"Accept: {accept} got {seen}, wanted {wanted}"
 
 
 @pytest.mark.case("P1", "RFC 8259 8.1")

@@ -9,7 +9,7 @@ from email.message import Message
 
 import pytest
 
-from conformance.event_stream import Stream, listen, read, tokens
+from conformance.event_stream import EventReader, Stream, listen, read, tokens
 from conformance.tokens import (
     BAD_DELAYS,
     FITTING_TEXTS,
@@ -20,7 +20,16 @@ from conformance.tokens import (
     target,
     tokenize,
 )
-from conformance.wire import Address, Closed, Connection, Reader, exchange, request, status
+from conformance.wire import (
+    TAKES_ALL,
+    Address,
+    Closed,
+    Connection,
+    Reader,
+    exchange,
+    request,
+    status,
+)
 from stacks import Stack
 
 # Spellings of Last-Event-ID that the contract leaves open.
@@ -38,6 +47,20 @@ def test_type_is_event_stream(server: Address) -> None:
     assert seen == "text/event-stream", (
         f"Content-Type is {message['content-type']!r}, wanted 'text/event-stream'"
     )
+
+
+@pytest.mark.case("E1", "RFC 9110 12.5.1")
+def test_accept_changes_nothing(server: Address) -> None:
+    """Who does not ask for an event stream by name gets the same one."""
+    answers = {}
+    for accept in ("text/event-stream", *TAKES_ALL):
+        answer = exchange(server, target="/sse?text=a%20b&delay=0", headers=[("Accept", accept)])
+        events = EventReader().feed(answer.body)
+        answers[accept] = (answer.status, answer.header("content-type"), events)
+
+    wanted = answers["text/event-stream"]
+    for accept, seen in answers.items():
+        assert seen == wanted, f"Accept: {accept} got {seen}, wanted {wanted}"
 
 
 @pytest.mark.case("E1", "RFC 9111 5.2.2")

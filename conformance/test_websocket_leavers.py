@@ -8,9 +8,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from census import Census
 from conformance.frames import WebSocket, connect, more, opening, text
 from conformance.wire import Address, Closed, Connection, Reader, exchange
-from stacks import Census, Running
+from stacks import Running
 
 pytestmark = pytest.mark.needs("websocket")
 

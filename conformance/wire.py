@@ -23,6 +23,14 @@ PATIENCE = 10.0
 type Headers = Iterable[tuple[str, str]]
 
 
+# What curl, axios and a browser's address bar accept: each takes whatever there is.
+TAKES_ALL = (
+    "*/*",
+    "application/json, text/plain, */*",
+    "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+)
+
+
 class WireError(AssertionError):
     """The other side did something that the contract or a public spec forbids."""
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from census import Census
 from conformance.conftest import PING_INTERVAL, Lane
 from conformance.memory import MIB
 from conformance.remains import FREED_WITHIN, at_rest, left_over
-from stacks import Census, Running, Stack
+from stacks import Running, Stack
 from strain.swarm import Tally, soak
 
 CROWD = 200  # of streams, and as many of sockets
