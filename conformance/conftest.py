@@ -22,7 +22,7 @@ from conformance import cases, results, subject
 from conformance.judgement import Recorder, judge
 from conformance.results import Level, Outcome
 from conformance.upstream import Upstream
-from conformance.wire import Address
+from conformance.wire import PATIENCE, Address
 
 # Whole seconds, so that an app may read them as integers, and low, so that no case has to wait.
 PING_INTERVAL = 1
@@ -229,8 +229,9 @@ def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
 
 
 def _waits(item: pytest.Item) -> float:
+    """Return the seconds that a case may wait; one that is known to fail, for what never comes."""
     mark = item.get_closest_marker("waits")
-    return mark.args[0] if mark else 0
+    return max(mark.args[0] if mark else 0, PATIENCE if _declared(item) else 0)
 
 
 def _is_chosen(item: pytest.Item, stack: stacks.Stack) -> bool:

@@ -45,7 +45,7 @@ def quiet(start: Start) -> Iterator[Address]:
     as many. At the suite's interval, as long as the time that is given here, it would be luck. A
     ping has to come all the same, for some servers send the head with the first piece of body.
     """
-    with start(environ={"PING_INTERVAL": "5"}) as running:
+    with start(environ={"PING_INTERVAL": f"{3 * CLOSED_WITHIN:g}"}) as running:
         yield running
 
 
@@ -68,6 +68,7 @@ def assert_closed(
     assert closed, f"{how} left the upstream open for {CLOSED_WITHIN:g} s, wanted it closed"
 
 
+@pytest.mark.waits(3)
 @pytest.mark.case("C19", "SPEC.md", decides="both")
 def test_cancel_before_first_token(quiet: Address, upstream: Upstream) -> None:
     """A client that leaves while the model thinks about its first token stops it."""
@@ -155,7 +156,7 @@ def test_a_client_that_stops_reading_stalls_the_upstream(
             assert seen == FLOODED, f"{len(event.data)} characters came, wanted those of the flood"
 
 
-@pytest.mark.waits(5)
+@pytest.mark.waits(20)  # where each crowd is noticed by a ping
 @pytest.mark.case("C21", "CWE-772, CWE-401", decides="both")
 def test_a_thousand_leavers_leave_nothing(process: Running, upstream: Upstream) -> None:
     """A thousand clients that leave in every phase leave no socket, thread, descriptor or memory."""

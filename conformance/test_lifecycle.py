@@ -295,6 +295,7 @@ def test_silent_stream_left_is_freed(process: Running) -> None:
     assert left == {}, f"{within:g} s later {left} were left of 12 silent streams, wanted none"
 
 
+@pytest.mark.waits(1)
 @pytest.mark.case("L5", "CWE-772", decides="server")
 def test_two_hundred_connections_leave_no_descriptors(process: Running) -> None:
     """200 connections, left in every way a client can, leave no descriptor."""
