@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields
 
 import psutil
 
-NOT_THERE = (psutil.NoSuchProcess, psutil.AccessDenied)
-
 
 @dataclass(frozen=True)
 class Census:
@@ -42,7 +40,7 @@ class Enumerator:
         """Count what these processes hold now; one that ends meanwhile is left out."""
         counts = []
         for process in processes:
-            with suppress(*NOT_THERE), process.oneshot():
+            with suppress(psutil.NoSuchProcess, psutil.AccessDenied), process.oneshot():
                 times = process.cpu_times()
                 counts.append(
                     Census(

@@ -104,7 +104,7 @@ def test_accept_changes_nothing(http: httpx.Client) -> None:
     """Who does not ask for JSON by name gets the same answer."""
     answers = {}
     for accept in ("application/json", *TAKES_ALL):
-        response = http.get("/poll?text=a&after=0", headers={"Accept": accept})
+        response = http.get(target("/poll", text="a", after=0), headers={"Accept": accept})
         answers[accept] = (
             response.headers.get("content-type"),
             answer(response.status_code, response.content),

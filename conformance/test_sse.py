@@ -53,8 +53,9 @@ def test_type_is_event_stream(server: Address) -> None:
 def test_accept_changes_nothing(server: Address) -> None:
     """Who does not ask for an event stream by name gets the same one."""
     answers = {}
+    where = target("/sse", text="a b", delay=0)
     for accept in ("text/event-stream", *TAKES_ALL):
-        answer = exchange(server, target="/sse?text=a%20b&delay=0", headers=[("Accept", accept)])
+        answer = exchange(server, target=where, headers=[("Accept", accept)])
         events = EventReader().feed(answer.body)
         answers[accept] = (answer.status, answer.header("content-type"), events)
 
