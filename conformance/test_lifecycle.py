@@ -203,26 +203,36 @@ def status_beside(running: Running, in_flight: Connection) -> int | None:
 @pytest.mark.case("L4", "SPEC.md", decides="server")
 def test_sigterm_with_open_stream_exits(start: Start) -> None:
     """An event stream that would go on for half a minute does not keep the server alive."""
-    with start() as running, open_stream(running, SILENT_STREAM):
+    with start() as running, open_stream(running):
         running.terminate()
 
         assert_exits(running, STOPS_WITHIN)
 
 
 @contextmanager
-def open_stream(address: Address, target: str, last: str | None = None) -> Iterator[Connection]:
-    """Open an event stream; return after its first event, or its head where it is resumed."""
-    headers = [] if last is None else [("Last-Event-ID", last)]
-    with Connection(address) as connection:
-        connection.send(request(address, target=target, headers=headers))
-        reader = Reader(connection)
-        status = reader.head().status
-        assert status == 200, f"GET {target} gave {status}, wanted a stream"
-        body = b""
-        chunks = reader.chunks()
-        while last is None and b"data:" not in body:
-            body += next(chunks, b"data: the end")
+def open_stream(address: Address) -> Iterator[Connection]:
+    """Open a stream that says one token and is silent; return after its first event."""
+    with ask_for_stream(address) as connection:
+        await_stream(connection)
         yield connection
+
+
+def ask_for_stream(address: Address, last: str | None = None) -> Connection:
+    connection = Connection(address)
+    headers = [] if last is None else [("Last-Event-ID", last)]
+    connection.send(request(address, target=SILENT_STREAM, headers=headers))
+    return connection
+
+
+def await_stream(connection: Connection, last: str | None = None) -> None:
+    """Read a stream up to its first event, or its head where it is resumed and silent."""
+    reader = Reader(connection)
+    status = reader.head().status
+    assert status == 200, f"GET {SILENT_STREAM} gave {status}, wanted a stream"
+    body = b""
+    chunks = reader.chunks()
+    while last is None and b"data:" not in body:
+        body += next(chunks, b"data: the end")
 
 
 @pytest.mark.waits(4)
@@ -260,7 +270,7 @@ def test_thirty_aborted_streams_free_everything(process: Running) -> None:
     finish_streams(process, 30)
     before = at_rest(process)
     with ExitStack() as exits:
-        streams = [exits.enter_context(open_stream(process, SILENT_STREAM)) for _ in range(30)]
+        streams = [exits.enter_context(open_stream(process)) for _ in range(30)]
         for stream in streams[::2]:
             stream.reset()
     left = left_over(process, before, FREED_WITHIN)
@@ -287,7 +297,9 @@ def test_silent_stream_left_is_freed(process: Running) -> None:
     before = at_rest(process)
     with ExitStack() as exits:
         lasts = (None, None, "1", "1") * 3
-        streams = [exits.enter_context(open_stream(process, SILENT_STREAM, k)) for k in lasts]
+        streams = [exits.enter_context(ask_for_stream(process, k)) for k in lasts]
+        for stream, last in zip(streams, lasts, strict=True):
+            await_stream(stream, last)
         for stream in streams[::2]:
             stream.reset()
     left = left_over(process, before, within)
@@ -352,7 +364,7 @@ def see_valid_traffic(running: Running) -> None:
     exchange(running, target="/poll?text=a&after=1")
     exchange(running, target="/sse?text=a%20b&delay=0")
     exchange(running, target="/sse?text=a", headers=[("Last-Event-ID", "1")])
-    with open_stream(running, SILENT_STREAM):
+    with open_stream(running):
         pass
-    with open_stream(running, SILENT_STREAM) as stream:
+    with open_stream(running) as stream:
         stream.reset()
