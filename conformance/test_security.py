@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 import select
-import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from itertools import product
 
 import pytest
-from wsproto.frame_protocol import Opcode
 
-from conformance import frames
+from conformance import flood, frames
 from conformance.memory import MIB
 from conformance.sockets import UPGRADE
 from conformance.wire import (
@@ -30,10 +28,6 @@ from conformance.wire import (
 )
 
 KIB = 1024
-
-# Beside a flood of pings, what may go by before somebody else is answered. Seen: up to 100 MiB.
-FLOOD_LIMIT = 256 * MIB
-FLOOD_SECONDS = 30
 
 # A frame of a traceback, as plain text or HTML: Python's, and what Node, Go and Rust print.
 TRACE = re.compile(
@@ -336,73 +330,27 @@ def test_sixty_half_open_requests_starve_nobody(server: Address) -> None:
     assert statuses == [200] * 3, f"beside 60 half requests GET / gave {statuses}, wanted 200"
 
 
-@pytest.mark.waits(1)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("X7", "RFC 6455 5.5.2, CWE-400", decides="server")
 def test_ping_flood_starves_nobody(server: Address) -> None:
     """A socket that sends pings as fast as it can keeps nobody else from an answer."""
     for reads in (True, False):
         with frames.connect(server) as websocket:
-            flood = Flood(websocket.connection.socket, reads=reads)
-            deadline = time.monotonic() + 0.25
-            while time.monotonic() < deadline:
-                assert_hello_beside(server, flood)
+            pings = flood.Pings(websocket.connection.socket, reads=reads)
+            pings.fill()
+            assert_hello_beside(server, pings)
             websocket.connection.reset()
 
 
-class Flood:
-    """Sends pings for as long as the other side takes them, whether it reads the pongs or not."""
-
-    def __init__(self, connection: socket.socket, *, reads: bool):
-        connection.setblocking(False)
-        self.writers = [connection]
-        self.readers = [connection] if reads else []
-        self.pings = memoryview(frames.frame(Opcode.PING, b"p" * 125) * 500)
-        self.sent = 0
-        self.moved = 0  # bytes of pings and of what came back
-
-    def until_readable(self, other: socket.socket) -> bool:
-        """Flood until another connection has something to read; return whether that came.
-
-        An event loop turns a few times for one request, and may take megabytes of pings at each. How
-        long that lasts is the machine's; how much it comes to is not, so bytes are counted first.
-        """
-        limit = self.moved + FLOOD_LIMIT
-        deadline = time.monotonic() + FLOOD_SECONDS
-        while self.moved < limit and (left := deadline - time.monotonic()) > 0:
-            readable, writable, _ = select.select([other, *self.readers], self.writers, [], left)
-            if other in readable:
-                return True
-            try:
-                for connection in readable:
-                    self.receive(connection)
-                for connection in writable:
-                    self.send(connection)
-            except OSError:  # the server has had enough of it, as it may
-                self.writers, self.readers = [], []
-        return False
-
-    def receive(self, connection: socket.socket) -> None:
-        pongs = connection.recv(1 << 20)
-        if not pongs:
-            raise ConnectionError("closed by the server")
-        self.moved += len(pongs)
-
-    def send(self, connection: socket.socket) -> None:
-        taken = connection.send(self.pings[self.sent % len(self.pings) :])
-        self.sent += taken
-        self.moved += taken
-
-
-def assert_hello_beside(server: Address, flood: Flood) -> None:
+def assert_hello_beside(server: Address, pings: flood.Pings) -> None:
     with Connection(server) as connection:
         connection.send(request(server))
-        before = flood.moved
-        came = flood.until_readable(connection.socket)
-        moved = (flood.moved - before) / MIB
+        before = pings.moved
+        came = pings.until_readable(connection.socket)
+        moved = (pings.moved - before) / MIB
         assert came, (
             f"GET / got nothing while {moved:.0f} MiB of pings and pongs went by, "
-            f"wanted 200 before {FLOOD_LIMIT / MIB:g} MiB and {FLOOD_SECONDS:g} s"
+            f"wanted 200 before {flood.LIMIT / MIB:g} MiB and {flood.SECONDS:g} s"
         )
         status = Reader(connection).response().status
 
