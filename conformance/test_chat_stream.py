@@ -42,7 +42,7 @@ CHUNKS: tuple[dict[str, Any], ...] = (
     completion('[DONE] {"error": {"message": "none"}} "finish_reason": "stop"'),
     {"choices": [{"index": 1, "delta": {"tool_calls": [CALL]}, "finish_reason": None}]},
     {"choices": [{"delta": {"content": "é😀\u2028\u2029\x85\x0b\x0c\x1c\x00"}, "logprobs": None}]},
-    {"object": "unheard.of", "float": 0.1, "large": 2**53 - 1, "true": True},
+    {"object": "unheard.of", "float": -9.87654321012e-05, "large": 2**53 - 1, "true": True},
     {},
     completion(reason="length"),
     USAGE,

@@ -233,6 +233,24 @@ def test_pipelined_pair_in_order(server: Address, stack: Stack) -> None:
     assert second.body == greeting(stack), f"the second was {second}, wanted the greeting"
 
 
+@pytest.mark.case("H11", "RFC 9112 2.1, RFC 9293 3.8", decides="server")
+def test_pieces_make_one_request(server: Address, stack: Stack) -> None:
+    """A request is what it is, whichever two segments it comes in."""
+    data = request(server)
+    with ExitStack() as exits:
+        begun = {cut: exits.enter_context(Connection(server)) for cut in range(1, len(data))}
+        for cut, connection in begun.items():
+            connection.send(data[:cut])
+        exchange(server)  # who has answered a later request has read these
+        for cut, connection in begun.items():
+            connection.send(data[cut:])
+            response = Reader(connection).response()
+            pieces = f"{tail(data[:cut])} and {tail(data[cut:])}"
+            assert (response.status, response.body) == (200, greeting(stack)), (
+                f"{pieces} gave {response}, wanted the greeting"
+            )
+
+
 @pytest.mark.case("H6", "RFC 9112 9.3", decides="server")
 def test_unread_body_does_not_desync(server: Address, stack: Stack) -> None:
     """A body that the app does not read is never taken for the next request."""

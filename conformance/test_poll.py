@@ -211,6 +211,8 @@ def test_done_marks_the_last(http: httpx.Client) -> None:
 
         wanted = [False] * (count - 1) + [True]
         assert seen == wanted, f"{text!r} gave done {seen}, wanted {wanted}"
+    seen = [polled(http, text="a " * 450, after=n, delay=0).get("done") for n in (448, 449)]
+    assert seen == [False, True], f"the last two of 450 gave done {seen}, wanted [False, True]"
 
 
 @pytest.mark.case("P2", "RFC 9110 15.3.5")

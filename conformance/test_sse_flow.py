@@ -113,20 +113,20 @@ def test_each_event_arrives_alone(server: Address) -> None:
             assert behind == [], f"with event {number} came {behind}, wanted it alone"
 
 
-@pytest.mark.waits(1)
+@pytest.mark.waits(2)
 @pytest.mark.case("E15", "WHATWG HTML 9.2.7", decides="both")
 def test_ping_breaks_silence(server: Address) -> None:
-    """In a silence a comment comes within 15 s, before the first event and after it."""
+    """In a silence a comment comes every 15 s, before the first event and after it."""
     with (
-        listen(server, text="a b", delay=30, last_event_id=1) as resumed,
-        listen(server, text="a b", delay=30) as begun,
+        listen(server, text="a b", delay=60, last_event_id=1) as resumed,
+        listen(server, text="a b", delay=60) as begun,
     ):
         begun.next()
         for stream in (resumed, begun):
             stream.read_until(begun.sent + GREETING_OVER)
-        comments = [stream.comment(within=16) for stream in (resumed, begun)]
+        comments = [stream.comment(within=16) for _ in range(2) for stream in (resumed, begun)]
 
-    assert len(comments) == 2, f"saw the comments {comments}, wanted two"
+    assert len(comments) == 4, f"saw the comments {comments}, wanted two a stream"
 
 
 @pytest.mark.waits(2)
@@ -158,6 +158,20 @@ def test_ping_is_a_comment_and_harmless(server: Address) -> None:
     stray = [field for field in stream.reader.stray if field[0] != "retry"]
     assert stray == [], f"saw {stray} in no event, wanted nothing but comments"
     assert_due("token 2", seconds, 1, delay)
+
+
+@pytest.mark.waits(2)
+@pytest.mark.case("E15", "WHATWG HTML 9.2.7")
+def test_later_silences_have_pings(server: Address) -> None:
+    """Where the first silence of a stream has a ping, the next one, as long, has one too."""
+    pings = []
+    with listen(server, text="a b c", delay=1.3 * PING_INTERVAL) as stream:
+        for _ in range(3):
+            before = len(stream.reader.comments)
+            stream.next()
+            pings.append(len(stream.reader.comments) - before)
+
+    assert pings[2] > 0 or pings[1] == 0, f"the two silences had {pings[1:]} pings, wanted one each"
 
 
 @pytest.mark.waits(66)

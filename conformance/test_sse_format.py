@@ -12,6 +12,7 @@ from conformance.wire import Address
 
 KNOWN_FIELDS = {"event", "data", "id", "retry"}
 TWELVE = "a b c d e f g h i j k l"
+MANY = "a " * 450
 
 # Blanks for other rules than the contract's: Unicode's, Python's, JavaScript's, a regex's `\s`.
 NOT_BLANK = "\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000\u200b\ufeff\0"
@@ -93,7 +94,7 @@ def test_data_joins_to_the_text(server: Address) -> None:
 @pytest.mark.case("E9", "WHATWG HTML 9.2.6")
 def test_ids_count_from_one(server: Address) -> None:
     """Each token has its number as id, from 1, and `done` has none."""
-    for text in (TWELVE, " a", "\0 b"):
+    for text in (TWELVE, " a", "\0 b", "a\nb\nc", MANY):
         seen = [event.id for event in read(server, text=text)]
 
         ids = [*(str(n) for n, _ in enumerate(tokenize(text), start=1)), None]
@@ -188,7 +189,8 @@ def test_data_cannot_forge_an_event(server: Address) -> None:
 @pytest.mark.case("E11", "SPEC.md")
 def test_done_counts_all_tokens(server: Address) -> None:
     """`done` tells the number of the text's tokens, also after a resume."""
-    for text, last_event_id in ((TWELVE, None), (" a", None), (TWELVE, 1), (TWELVE, 11), ("a", 0)):
+    asked = ((TWELVE, None), (" a", None), (TWELVE, 1), (TWELVE, 11), ("a", 0), (MANY, 440))
+    for text, last_event_id in asked:
         last = read(server, text=text, last_event_id=last_event_id)[-1]
 
         count = str(len(tokenize(text)))

@@ -190,6 +190,15 @@ STREAMS = [
         ),
     ),
     Mutant(
+        "floats_have_six_digits",
+        "What a chunk tells of probabilities is rounded.",
+        YIELD,
+        """                chunk = json.loads(event.data, parse_float=lambda digits: round(float(digits), 6))
+                yield f"data: {json.dumps(chunk)}\\n\\n"
+""",
+        fails("each_event_is_data_and_a_blank_line"),
+    ),
+    Mutant(
         "holds_the_reason",
         "The event with the reason leaves with the next one.",
         EVENTS,

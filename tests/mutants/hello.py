@@ -10,6 +10,7 @@ GREETED = frozenset(
         "hello/body_is_exact",
         "hello/connection_is_reused",
         "hello/parallel_requests_all_exact",
+        "hello/pieces_make_one_request",
         "hello/pipelined_pair_in_order",
         "hello/query_changes_nothing",
         "hello/requests_leave_no_state",
@@ -31,6 +32,7 @@ PARSE = "    http.receive_data(head)\n"
 START = """\
             await self.transmit(h11.Response(status_code=message["status"], headers=headers))
 """
+MORE = "                    if not (data := await self.read()):\n"
 KEEP_ALIVE = """\
             if self.client.stopping or self.http.they_are_waiting_for_100_continue:
 """
@@ -346,6 +348,7 @@ SERVER = [
         frozenset(
             {
                 "hello/parallel_requests_all_exact",
+                "hello/pieces_make_one_request",
                 "security/sixty_half_open_requests_starve_nobody",
                 "websocket/no_cross_talk",
             }
@@ -385,6 +388,28 @@ SERVER = [
                 "lifecycle/two_hundred_connections_leave_no_descriptors",
             }
         ),
+        file="server.py",
+    ),
+    Mutant(
+        "head_comes_in_one_segment",
+        "A head that is not whole when its first octets are read is refused.",
+        MORE,
+        f"""\
+                    if self.buffer:
+                        raise Refusal(400, "half a head")
+{MORE}""",
+        frozenset({"hello/pieces_make_one_request"}),
+        file="server.py",
+    ),
+    Mutant(
+        "crlf_comes_in_one_segment",
+        "CR is refused where LF is still under way.",
+        MORE,
+        f"""\
+                    if self.buffer.endswith(b"\\r"):
+                        raise Refusal(400, "CR without LF")
+{MORE}""",
+        frozenset({"hello/pieces_make_one_request"}),
         file="server.py",
     ),
     Mutant(
