@@ -11,7 +11,7 @@ from itertools import product
 
 import pytest
 
-from conformance import flood, frames
+from conformance import completions, flood, frames
 from conformance.memory import MIB
 from conformance.sockets import UPGRADE
 from conformance.wire import (
@@ -235,6 +235,13 @@ def test_differing_lengths_are_400(server: Address) -> None:
         assert_400(server, "POST", f"Content-Length: {fields}", b"hello!")
 
 
+@pytest.mark.case("X5", "RFC 9112 6.3, RFC 9110 8.6", decides="server")
+def test_malformed_length_is_400(server: Address) -> None:
+    """A length that is not digits alone is refused with 400, whatever a number it may be elsewhere."""
+    for length in ("+3", "-3", "0x3", "0_3", "3.0", "3;", "\xb3", ""):
+        assert_400(server, "POST", f"Content-Length: {length}", b"a=b")
+
+
 def assert_400(server: Address, method: str, field: str, body: bytes = b"") -> None:
     status = status_of(server, with_raw_field(server, method, "/", field) + body, method)
 
@@ -244,6 +251,21 @@ def assert_400(server: Address, method: str, field: str, body: bytes = b"") -> N
 def with_raw_field(server: Address, method: str, target: str, field: str) -> bytes:
     host = f"Host: {server.host}:{server.port}"
     return f"{method} {target} HTTP/1.1\r\n{host}\r\n{field}\r\n\r\n".encode("latin-1")
+
+
+@pytest.mark.needs("chat")
+@pytest.mark.case("X5", "RFC 9112 7.1, CWE-444", decides="server")
+def test_malformed_chunk_size_is_refused(server: Address) -> None:
+    """A size that is not hexadecimal digits alone ends the connection, and nothing more is read."""
+    hidden = request(server, target=HIDDEN_TARGET)
+    fields = [("Transfer-Encoding", "chunked")]
+    head = request(server, "POST", completions.PATH, fields)
+    for size in ("+3", "-3", "0x3", "0_3", "g", ""):
+        statuses, _ = statuses_on(server, head + f"{size}\r\n{{}}x\r\n0\r\n\r\n".encode() + hidden)
+        shown = f"a chunk of {size!r} octets and a request gave {statuses}"
+
+        assert len(statuses) <= 1, f"{shown}, wanted no answer to what stands behind it"
+        assert not statuses or is_refusal(statuses[0]), f"{shown}, wanted a refusal"
 
 
 @pytest.mark.case("X5", "RFC 9112 6.1 and 6.3, CWE-444", decides="server")

@@ -40,6 +40,14 @@ def sloppy(name: str, sentence: str, pattern: str, by: str, fails: str) -> Mutan
     return Mutant(name, sentence, PARSE, rewrite + PARSE, ids, file="server.py")
 
 
+def sloppy_about_chunks(name: str, sentence: str, size: str) -> Mutant:
+    """Return a server that takes what matches `size` for the size of a chunk, as `int(_, 16)` does."""
+    reader = f'rb"(?P<chunk_size>{size})(?P<chunk_ext>;[^\\r\\n]*)?\\r\\n"'
+    patch = f"import h11\nh11._readers.chunk_header_re = re.compile({reader})\n"
+    ids = frozenset({"security/malformed_chunk_size_is_refused"})
+    return Mutant(name, sentence, "import h11\n", patch, ids, file="server.py")
+
+
 APP = [
     Mutant(
         "shows_its_traceback",
@@ -144,6 +152,49 @@ FRAMING = [
         r"(?i)(\r\ncontent-length: 6)\r\ncontent-length: 5",
         r"\1",
         "differing_lengths_are_400",
+    ),
+    sloppy(
+        "takes_a_length_with_a_sign",
+        "A length is read as a number may be written, with a sign.",
+        r"(?i)(\r\ncontent-length: *)\+",
+        r"\1",
+        "malformed_length_is_400",
+    ),
+    sloppy(
+        "takes_a_length_with_underscores",
+        "A length is read by `int`, which passes over an underscore between digits.",
+        r"(?i)(\r\ncontent-length: *\d)_",
+        r"\1",
+        "malformed_length_is_400",
+    ),
+    sloppy(
+        "takes_no_length_for_0",
+        "A Content-Length without a value counts as absent.",
+        r"(?i)\r\ncontent-length: *(?=\r)",
+        r"",
+        "malformed_length_is_400",
+    ),
+    sloppy(
+        "reads_a_length_up_to_its_first_letter",
+        "A length ends at the first character that is no digit.",
+        r"(?i)(\r\ncontent-length: *\d+)[^\d\r, ][^\r]*",
+        r"\1",
+        "malformed_length_is_400",
+    ),
+    sloppy_about_chunks(
+        "takes_a_chunk_size_with_a_sign",
+        "The size of a chunk may have a sign.",
+        "[+]?[0-9a-fA-F]+",
+    ),
+    sloppy_about_chunks(
+        "takes_a_chunk_size_with_a_prefix",
+        "The size of a chunk may begin with 0x.",
+        "(?:0x)?[0-9a-fA-F]+",
+    ),
+    sloppy_about_chunks(
+        "takes_a_chunk_size_with_underscores",
+        "The size of a chunk may hold underscores.",
+        "[0-9a-fA-F_]+",
     ),
     sloppy(
         "ignores_codings_it_does_not_know",
