@@ -57,11 +57,13 @@ class Row:
 class Judged:
     """What a case came to on a stack: `kind` as in the matrix, or `missing`, or `other`.
 
-    `other` is for a case that asks only stacks that lack what this one has.
+    `other` is for a case that asks only stacks that lack what this one has. `seen` is the message
+    without the reason and link of a declared failure.
     """
 
     kind: str
     message: str = ""
+    seen: str = ""
 
     @property
     def words(self) -> str:
@@ -127,7 +129,10 @@ class Known:
     def judgement(self, row: Row) -> Judged:
         case = self.cases.get(row.id)
         if case is not None:
-            return Judged(matrix.kind(case), case["message"])
+            fault = self.stack.fails.get(row.id)
+            reason = f" ({fault.reason} {fault.link})" if fault else ""
+            message = case["message"]
+            return Judged(matrix.kind(case), message, message.removesuffix(reason))
         if row.case.lacking is not None and row.case.lacking not in self.stack.lacks:
             return Judged("other")
         return Judged("missing")
