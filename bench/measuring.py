@@ -20,7 +20,7 @@ from bench.latency import SLICE_SECONDS, Latencies
 from bench.processes import Contender
 from bench.progress import Progress
 from bench.scenarios import SCENARIOS, Scenario
-from bench.slices import SLICES_A_ROUND, Measurement
+from bench.slices import Measurement
 from stacks import Stack
 
 WIRE = tuple(dict.fromkeys(scenario.group for scenario in SCENARIOS))
@@ -94,14 +94,17 @@ class Run:
         return True
 
     def _expected_seconds(self) -> float:
-        due = [min(self.plan.servers_of(name), SLICES_A_ROUND) for name in self._compared]
-        turns = self.plan.rounds * sum(due) + len(due)
-        seconds = turns * self.plan.slice_seconds * len(self.scenarios)
+        seconds = sum(map(self._expected_slices, self.scenarios)) * self.plan.slice_seconds
         if "latency" in self.parts:
             seconds += self.plan.rounds * len(self.stacks) * SLICE_SECONDS
         if "floor" in self.parts:
-            seconds += 2 * turns * self.plan.slice_seconds
+            seconds += 2 * self._expected_slices(floor.SCENARIO) * self.plan.slice_seconds
         return seconds + len(self.stacks) * sum(SECONDS.get(part, 0) for part in self.parts)
+
+    def _expected_slices(self, scenario: Scenario) -> int:
+        servers = map(self.plan.servers_of, self._compared)
+        due = [scenario.slices if count > 1 else 1 for count in servers]
+        return self.plan.rounds * sum(due) + len(due)
 
     def _step(self, seconds: float | None = None) -> None:
         self.progress.step(self.plan.slice_seconds if seconds is None else seconds)

@@ -18,8 +18,6 @@ from bench.scenarios import Scenario
 # A slice that is calibrated wrongly, on a machine that hiccups, is not too long nevertheless.
 MOST_WAVES = 100
 WARM_UP_UNITS = 500
-# Of a stack with more servers, so many take their slice in one round and the next ones in the next.
-SLICES_A_ROUND = 4
 
 
 @dataclass
@@ -37,11 +35,11 @@ class Series:
         """The servers of the stack."""
         return (self.contender, *self.contender.siblings)
 
-    def due(self, turn: int) -> Iterator[Contender]:
+    def due(self, turn: int, slices: int) -> Iterator[Contender]:
         """Yield those of them whose turn it is in a round."""
         count = len(self.family)
-        for number in range(min(count, SLICES_A_ROUND)):
-            yield self.family[(turn * SLICES_A_ROUND + number) % count]
+        for number in range(slices if count > 1 else 1):
+            yield self.family[(turn * slices + number) % count]
 
     def columns(self) -> Slices:
         return Slices(
@@ -81,8 +79,11 @@ class Measurement:
         for series in self.series.values():
             self._warm_up(loop, series, slice_seconds)
             tell()
+        slices = self.scenario.slices
         for turn in range(rounds):
-            due = [(each, whose) for each in self.series.values() for whose in each.due(turn)]
+            due = [
+                (each, whose) for each in self.series.values() for whose in each.due(turn, slices)
+            ]
             for series, whose in order.sample(due, len(due)):
                 if (taken := self._slice(loop, series, whose)) is not None:
                     series.rounds.append(turn)
