@@ -304,8 +304,8 @@ def test_a_run_to_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
     figure = found[REFERENCE]["wire"]["sse"]
     assert figure["invalid"] is None
-    twice = [turn for turn in range(8) for _ in range(2)]
-    assert figure["slices"]["round"] == figure["twin_slices"]["round"] == twice
+    in_turn = [turn for turn in range(8) for _ in range(4)]
+    assert figure["slices"]["round"] == figure["twin_slices"]["round"] == in_turn
     assert figure["cpu_ratio"] == {"median": 1, "low": 1, "high": 1}
     assert figure["ceiling_units_a_second"] > 0
     assert 0 < found[REFERENCE]["overhead"] < 1
