@@ -49,10 +49,12 @@ def started(
                 running = exits.enter_context(stacks.serve(stack, environ={**environ, **ALIKE}))
             return Contender(name, running)
 
-        families = {
-            name: [start(name, stack) for _ in range(servers(name))]
-            for name, stack in named.items()
-        }
+        families: dict[str, list[Contender]] = {name: [] for name in named}
+        # In turn, for what the machine has left for a process is not the same early and late.
+        for number in range(max(map(servers, named), default=0)):
+            for name, stack in named.items():
+                if number < servers(name):
+                    families[name].append(start(name, stack))
         for contender in chain.from_iterable(families.values()):
             contender.running.wait_until_ready()
             contender.settle()
