@@ -79,11 +79,9 @@ class Measurement:
         for series in self.series.values():
             self._warm_up(loop, series, slice_seconds)
             tell()
-        slices = self.scenario.slices
+        every, slices = self.series.values(), self.scenario.slices
         for turn in range(rounds):
-            due = [
-                (each, whose) for each in self.series.values() for whose in each.due(turn, slices)
-            ]
+            due = [(each, whose) for each in every for whose in each.due(turn, slices)]
             for series, whose in order.sample(due, len(due)):
                 if (taken := self._slice(loop, series, whose)) is not None:
                     series.rounds.append(turn)
