@@ -10,6 +10,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from bench.figures import Slices
 from bench.processes import Contender, Invalid, Taken
@@ -76,8 +77,16 @@ class Measurement:
 
         A stack that answers wrongly once is left out from there on.
         """
+        calibrated: list[Series] = []
         for series in self.series.values():
-            self._warm_up(loop, series, slice_seconds)
+            self._warm_up(loop, series)
+            # A connection weighs more in fewer units, so equal stacks, the A/A pair, are given as many.
+            alike = [e for e in calibrated if e.contender.stack == series.contender.stack]
+            if alike:
+                series.waves = alike[0].waves
+            else:
+                self._calibrate(loop, series, slice_seconds)
+                calibrated.append(series)
             tell()
         every, slices = self.series.values(), self.scenario.slices
         for turn in range(rounds):
@@ -91,17 +100,25 @@ class Measurement:
         for series in self.series.values():
             self._check_trees(series)
 
-    def _warm_up(self, loop: asyncio.Runner, series: Series, slice_seconds: float) -> None:
-        """Send each server some units to warm up, and see how many of them fill a slice."""
-        first = series.contender
-        if (taken := self._slice(loop, series, first)) is not None:
+    def _warm_up(self, loop: asyncio.Runner, series: Series) -> None:
+        """Send each server so many units that it is warm."""
+        if (taken := self._slice(loop, series, series.contender)) is not None:
             series.waves = min(math.ceil(WARM_UP_UNITS / taken.units), MOST_WAVES)
             for contender in series.family:
                 self._slice(loop, series, contender)
-        series.waves = 1
-        if (taken := self._slice(loop, series, first)) is not None:
-            waves = round(slice_seconds / taken.wall_seconds)
-            series.waves = min(max(waves, 1), MOST_WAVES)
+
+    def _calibrate(self, loop: asyncio.Runner, series: Series, slice_seconds: float) -> None:
+        """See how many waves fill a slice.
+
+        In two steps, for what comes once a connection is most of a short slice; and the second asks
+        every server, for one slice may be twice as long as the next.
+        """
+        for servers in (series.family[:1], series.family):
+            slices = [self._slice(loop, series, contender) for contender in servers]
+            walls = [taken.wall_seconds for taken in slices if taken is not None]
+            if series.invalid is None:
+                waves = round(series.waves * slice_seconds / median(walls))
+                series.waves = min(max(waves, 1), MOST_WAVES)
 
     def _slice(self, loop: asyncio.Runner, series: Series, whose: Contender) -> Taken | None:
         try:

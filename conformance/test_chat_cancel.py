@@ -31,8 +31,8 @@ GROWTH = 32 * MIB
 CROWD = 10
 MOST_OPEN = 80
 # What a server may hold more afterwards than before. A pool of threads grows by chance, when one more
-# is wanted, and stays: Django logs a 502 in one of up to 32, and anyio's has 40. A leak has no bound.
-SPARE = {"sockets": 2, "descriptors": 2, "threads": 40, "memory": GROWTH}
+# is wanted, and stays; it has no more than there ever were requests at once. A leak has no bound.
+SPARE = {"sockets": 2, "descriptors": 2, "threads": MOST_OPEN + CROWD, "memory": GROWTH}
 
 WAYS: tuple[Callable[[Connection], None], ...] = (Connection.close, Connection.reset)
 

@@ -104,6 +104,41 @@ def test_servers_of_a_stack_take_turns(loop: asyncio.Runner) -> None:
     assert Counter(seen[-20:]) == dict.fromkeys((each.port for each in series.family), 4)
 
 
+def test_equal_stacks_have_as_many_units_a_slice(loop: asyncio.Runner) -> None:
+    """What comes once a connection weighs the same on both of a pair, however their warming up went."""
+    asked: dict[str, list[int]] = {"a": [], "b": []}
+
+    def note(loop: asyncio.Runner, contender: Contender, waves: int) -> Taken:
+        asked[contender.name].append(waves)
+        seconds = 0.001 if contender.name == "a" else 0.002
+        return Taken(waves, waves * seconds, waves * seconds, 0.0)
+
+    with burners({"a": 1}) as contenders:
+        first, twin = contenders["a"], Contender("b", contenders["a"].running)
+        twin.settle()
+        measurement = Measurement.of(Scenario("note", "hello", "x", 1, note), [first, twin])
+        measurement.take(loop, 3, 0.05, random.Random(0))
+
+    assert asked["a"][-3:] == asked["b"][-3:] == [50] * 3
+
+
+def test_a_slice_is_filled_although_connections_take_most_of_a_short_one(
+    loop: asyncio.Runner,
+) -> None:
+    """What a wave takes alone says little of how many of them fill a slice."""
+    walls: list[float] = []
+
+    def note(loop: asyncio.Runner, contender: Contender, waves: int) -> Taken:
+        walls.append(0.015 + 0.005 * waves)
+        return Taken(500 * waves, walls[-1], 0.01, 0.0)
+
+    with burners({"a": 1}) as contenders:
+        measurement = Measurement.of(Scenario("note", "hello", "x", 1, note), contenders.values())
+        measurement.take(loop, 3, 0.1, random.Random(0))
+
+    assert walls[-1] == pytest.approx(0.1, rel=0.3)
+
+
 def test_a_sibling_that_ended_is_no_figure(loop: asyncio.Runner) -> None:
     """What becomes of one server of a stack, becomes of the stack's figure."""
     scenario = Scenario("s", "hello", "x", 1, lambda *_: Taken(1, 0.1, 0.1, 0.1))
