@@ -80,13 +80,13 @@ class Measurement:
         calibrated: list[Series] = []
         for series in self.series.values():
             self._warm_up(loop, series)
-            # A connection weighs more in fewer units, so equal stacks, the A/A pair, are given as many.
-            alike = [e for e in calibrated if e.contender.stack == series.contender.stack]
-            if alike:
-                series.waves = alike[0].waves
-            else:
+            stack = series.contender.stack
+            twin = next((other for other in calibrated if other.contender.stack == stack), None)
+            if twin is None:
                 self._calibrate(loop, series, slice_seconds)
                 calibrated.append(series)
+            else:  # a connection weighs more in fewer units, so an A/A pair is given as many
+                series.waves = twin.waves
             tell()
         every, slices = self.series.values(), self.scenario.slices
         for turn in range(rounds):
