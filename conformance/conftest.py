@@ -19,7 +19,7 @@ import pytest
 
 import stacks
 from conformance import cases, results, subject
-from conformance.judgement import Recorder, judge
+from conformance.judgement import UNSERVED, Recorder, judge
 from conformance.results import Level, Outcome
 from conformance.upstream import Upstream
 from conformance.wire import PATIENCE, Address
@@ -76,24 +76,14 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """Tell once, not case by case, what cannot be served at all, while the lanes get ready."""
-    lane = session.config.stash[LANE]
-    if hasattr(session.config, "workerinput"):
-        return
-    try:
-        lane.server()
-    except stacks.StackError as error:
-        raise pytest.UsageError(str(error)) from None
-    if session.config.pluginmanager.has_plugin("dsession"):
-        lane.close()
-
-
 # Its servers
 
 
 type Start = Callable[..., AbstractContextManager[stacks.Running]]
+
+
+class Unserved(stacks.StackError):
+    """What is to be judged answers nobody."""
 
 
 class Lane:
@@ -106,12 +96,20 @@ class Lane:
         self.stack = stack
         self.upstream = Upstream()
         self.environ = ENVIRON | {"UPSTREAM_BASE_URL": self.upstream.url}
+        self._served = False
         self._server: subject.Server | None = None
         self._exit = ExitStack()
 
     def server(self) -> subject.Server:
+        """Return a server that answers; raise Unserved where there never was one."""
         if self._server is None:
-            self._server = self._exit.enter_context(subject.started(self.stack, self.environ))
+            try:
+                self._server = self._exit.enter_context(subject.started(self.stack, self.environ))
+            except stacks.StackError as error:
+                if self._served:
+                    raise
+                raise Unserved(str(error)) from None
+            self._served = True
         return self._server
 
     def close(self) -> None:
@@ -309,6 +307,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, Unserved):
+        report.user_properties.append((UNSERVED, str(error)))
+        return report
     item.stash[FAILED] = error is not None
     if call.when == "call" or error is not None:
         outcome, message = judge(

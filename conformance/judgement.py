@@ -60,6 +60,10 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+# The property of a report by which a lane tells that there is nothing to judge.
+UNSERVED = "unserved"
+
+
 class Recorder:
     """A pytest plugin that collects the judgements of all lanes, tells and records them."""
 
@@ -74,13 +78,15 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
+            if name == UNSERVED:  # told once, and not by each case
+                raise pytest.UsageError(str(value))
             case = cast(results.Case, value)
             # A teardown that fails outweighs a call that passed.
             if name not in self.cases or is_red(case["outcome"], case["level"]):
                 self.cases[name] = case
 
-    def pytest_sessionfinish(self) -> None:
-        if self.path is None or not self.cases:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self.path is None or not self.cases or exitstatus == pytest.ExitCode.USAGE_ERROR:
             return
         if self.path.suffix == ".json":
             results.write(self.path, self.result())
@@ -98,7 +104,11 @@ class Recorder:
             and (case.lacking is None or case.lacking in self.stack.lacks)
         }
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, exitstatus: int
+    ) -> None:
+        if exitstatus == pytest.ExitCode.USAGE_ERROR:
+            return
         terminalreporter.ensure_newline()
         for name, case in sorted(self.cases.items()):
             if case["outcome"] not in (Outcome.PASSED, Outcome.LACKS):

@@ -34,7 +34,7 @@ def test_delay_is_waited(server: Address) -> None:
     """The delay stands before each token but the first, and no more than the delay."""
     with (
         listen(server, text="a b c", delay=0.3) as short,
-        listen(server, text="a b", delay=2) as long,
+        listen(server, text="a b", delay=1.5) as long,
     ):
         for waits in range(3):
             short.next()
@@ -45,7 +45,7 @@ def test_delay_is_waited(server: Address) -> None:
         long.next()
         seconds = time.monotonic() - long.sent
 
-    assert_due("with delay=2 token 2", seconds, 1, 2)
+    assert_due("with delay=1.5 token 2", seconds, 1, 1.5)
 
 
 @pytest.mark.waits(1)
