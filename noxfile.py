@@ -29,7 +29,7 @@ GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses"
 
 # Cases wait more than they compute, so there are more lanes than cores; each takes its next case
 # when it is done with one.
-LANES = ("python", str(ROOT / "conformance" / "lanes.py"), "10")
+LANES = ("python", str(ROOT / "conformance" / "lanes.py"), "8")
 # What pytest exits with when nothing was chosen, as by -k.
 NO_TESTS = 5
 QUIET = ("--quiet", "--tb", "no", "-rN")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from itertools import zip_longest
+from itertools import batched, chain, zip_longest
 from pathlib import Path
 
 import httpx2 as httpx
@@ -216,14 +216,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Return what waits longest first, for the lanes end together only if nothing long starts late.
+    """Return the cases so mixed that at any time some lanes wait while others compute.
 
-    A lane is given two cases to begin with, so each one that waits is followed by one that does not.
+    What waits longest comes first, for lanes end together only if nothing long starts late. To
+    start further servers takes most of the processor's time, so those cases are spread. A lane is
+    given two cases to begin with: no two that are slow.
     """
-    waiting = sorted(filter(_waits, items), key=_waits, reverse=True)
-    others = [item for item in items if not _waits(item)]
-    pairs = zip_longest(waiting, others[: len(waiting)])
-    return [item for pair in pairs for item in pair if item] + others[len(waiting) :]
+    slow = sorted((i for i in items if _waits(i) or _starts(i)), key=_waits, reverse=True)
+    quick = [item for item in items if item not in slow]
+    waiting = batched([item for item in slow if not _starts(item)], 2)
+    starting = batched(filter(_starts, slow), 1)
+    spread = chain.from_iterable(
+        chain(*both) for both in zip_longest(waiting, starting, fillvalue=())
+    )
+    rounds = zip_longest(batched(spread, 1), batched(quick, 3), fillvalue=())
+    return [item for both in rounds for item in chain(*both)]
+
+
+def _starts(item: pytest.Item) -> bool:
+    """Return whether a case starts servers of its own."""
+    return "start" in getattr(item, "fixturenames", ())
 
 
 def _waits(item: pytest.Item) -> float:

@@ -1,6 +1,6 @@
 """Runs pytest on lanes that are forked from a process which has imported what they need.
 
-    python conformance/lanes.py 10 PYTEST_OPTION...
+    python conformance/lanes.py 8 PYTEST_OPTION...
 
 pytest-xdist starts each of its workers as a Python of its own, and what that imports takes as long
 as ten cases do. Here pytest's process imports first and forks a fork server, which has one thread;
