@@ -327,21 +327,17 @@ def test_pings_come_between_tokens(server: Address, upstream: Upstream) -> None:
 def test_pings_are_comments(server: Address, upstream: Upstream) -> None:
     """A ping is a comment: it is no event, and it leaves one whole that has half arrived."""
     data = event(completion("é😀"))
-    halves = (data[:-1], data[: data.index("😀".encode()) + 2])
-    with conversation(server, upstream) as first, conversation(server, upstream) as second:
-        talks = [*zip(halves, (first, second), strict=True)]
-        for half, (_, model) in talks:
+    with conversation(server, upstream) as (stream, model):
+        for half in (data[:-1], data[: data.index("😀".encode()) + 2]):
             model.send(half)
-        for half, (stream, model) in talks:
             stream.comment()
             model.send(data[len(half) :])
             assert_relayed(stream, [completion("é😀")])
-            model.finish()
-            events = stream.events_to_the_end()
-            stray = stream.reader.stray
+        model.finish()
+        events = stream.events_to_the_end()
 
-            assert len(events) == 2, f"the end was {events}, wanted a reason and [DONE]"
-            assert stray == [], f"saw {stray}, wanted pings to be comments"
+    assert len(events) == 2, f"the end was {events}, wanted a reason and [DONE]"
+    assert stream.reader.stray == [], f"saw {stream.reader.stray}, wanted pings to be comments"
 
 
 @pytest.mark.case("C14", "SPEC.md")
