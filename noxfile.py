@@ -181,7 +181,7 @@ def tests(session: nox.Session) -> None:
     sync(session, "requirements/tests.txt")
     # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
     # few beside them; those of a file share what they have made.
-    mutants = (*LANES[:-1], "20", "tests/test_mutants.py")
+    mutants = (*LANES[:-1], "24", "tests/test_mutants.py")
     others = ("pytest", "tests", "--ignore=tests/test_mutants.py", "-n3", "--dist=loadfile")
     codes = [0, NO_TESTS] if session.posargs else [0]
     for suite in (mutants, others):
