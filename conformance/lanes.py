@@ -17,17 +17,14 @@ what pytest-xdist then starts is a stand-in that hands its standard streams over
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import os
 import select
 import signal
 import socket
 import sys
-from pathlib import Path
 from types import CodeType
 
-ROOT = Path(__file__).parent.parent
 STREAMS = 3
 # What the lanes need beside the cases.
 IMPORTED = ("conformance.conftest", "xdist.remote")
@@ -42,10 +39,11 @@ def main(count: str, *options: str) -> int:
     import shlex
     import shutil
     import tempfile
+    from pathlib import Path
 
     import pytest
 
-    sys.path[0] = str(ROOT)
+    sys.path[0] = str(Path(__file__).parent.parent)
     for name in IMPORTED:
         importlib.import_module(name)
     importlib.import_module("conformance.cases").declared()  # imports them all
@@ -96,6 +94,8 @@ def compiled_bootstrap() -> tuple[str, CodeType]:
 
 def become_lane(stream: socket.socket, known: str, code: CodeType) -> None:
     """Be the worker whose streams these are, as the command is that execnet gives an interpreter."""
+    import ast
+
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, descriptors, _, _ = socket.recv_fds(stream, 1, STREAMS)
@@ -106,6 +106,7 @@ def become_lane(stream: socket.socket, known: str, code: CodeType) -> None:
     sys.argv = ["-c"]
     source = ast.literal_eval(sys.stdin.readline())
     names = {"__name__": "__main__"}
+    # To compile it takes longer than the fork did, and one lane is started after the other.
     if source.startswith(known):
         exec(code, names)  # noqa: S102 what execnet sends
         source = source.removeprefix(known)

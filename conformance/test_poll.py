@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 
 from census import Census
 from conformance.event_stream import read, tokens
+from conformance.remains import at_rest
 from conformance.tokens import (
     BAD_DELAYS,
     FITTING_TEXTS,
@@ -384,7 +385,7 @@ def test_pollers_wait_side_by_side(server: Address) -> None:
 @pytest.mark.case("P7", "CWE-772", decides="both")
 def test_poller_who_leaves_frees_the_server(process: Running) -> None:
     """Pollers that leave while they wait hold nothing once their delay is over."""
-    at_first = process.census()
+    at_first = at_rest(process)
     leave_ten(process, delay=0.2, wait=True)  # a pool of threads may grow once
     before = settled(process, at_first.sockets, process.census().threads, within=PATIENCE)
     leave_ten(process, delay=1, wait=False)
