@@ -23,6 +23,7 @@ import select
 import signal
 import socket
 import sys
+from contextlib import suppress
 from types import CodeType
 
 STREAMS = 3
@@ -107,16 +108,35 @@ def become_lane(stream: socket.socket, known: str, code: CodeType) -> None:
     source = ast.literal_eval(sys.stdin.readline())
     names = {"__name__": "__main__"}
     # To compile it takes longer than the fork did, and one lane is started after the other.
-    if source.startswith(known):
-        exec(code, names)  # noqa: S102 what execnet sends
-        source = source.removeprefix(known)
-    exec(source, names)  # noqa: S102 what execnet sends
+    try:
+        if source.startswith(known):
+            exec(code, names)  # noqa: S102 what execnet sends
+            source = source.removeprefix(known)
+        exec(source, names)  # noqa: S102 what execnet sends
+    finally:
+        end_children()  # where pytest has gone, its worker stumbles before it puts anything away
 
 
 def die_with(stream: socket.socket) -> None:
-    """Have the system kill this process as soon as the other end is closed."""
+    """Have this process end as soon as the other end is closed."""
+    for number in (signal.SIGIO, signal.SIGTERM):
+        signal.signal(number, end)
     fcntl.fcntl(stream, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(stream, fcntl.F_SETFL, fcntl.fcntl(stream, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def end(*_: object) -> None:
+    end_children()
+    os._exit(1)
+
+
+def end_children() -> None:
+    """Leave no server: each has a session of its own, and would go on."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def stand_in(door: str) -> None:

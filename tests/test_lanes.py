@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from conformance import lanes
 
@@ -64,15 +65,16 @@ def test_a_lane_that_dies_is_told(tmp_path: Path) -> None:
     assert "1 failed, 1 passed" in done.stdout
 
 
-def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path) -> None:
-    """Killed, pytest takes its fork server, its stand-ins and its lanes along."""
-    pids = stuck(tmp_path, lambda pytest_itself, _: pytest_itself.kill())
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path, number: int) -> None:
+    """Killed, pytest takes its fork server, its stand-ins, its lanes and their servers along."""
+    pids = stuck(tmp_path, lambda pytest_itself, _: pytest_itself.send_signal(number))
 
     assert gone(pids), f"still there: {[p for p in pids if psutil.pid_exists(p)]}"
 
 
 def test_a_killed_stand_in_takes_its_lane_along(tmp_path: Path) -> None:
-    """What execnet kills is the stand-in, and what it means is the lane."""
+    """What execnet kills is the stand-in, and what it means is the lane, with its server."""
 
     def kill(pytest_itself: psutil.Process, _: int) -> None:
         for child in pytest_itself.children():
@@ -81,7 +83,14 @@ def test_a_killed_stand_in_takes_its_lane_along(tmp_path: Path) -> None:
 
     pids = stuck(tmp_path, kill)
 
-    assert gone(pids[-1:]), "its lane is still there"
+    assert gone(pids[-2:]), "its lane is still there, or the server of that"
+
+
+def test_a_terminated_lane_takes_its_server_along(tmp_path: Path) -> None:
+    """Who ends a run by SIGTERM to the whole group of its processes leaves no server."""
+    pids = stuck(tmp_path, lambda _, lane: os.kill(lane, signal.SIGTERM))
+
+    assert gone(pids[-2:]), "a lane is still there, or the server of that"
 
 
 def test_at_ctrl_c_lanes_put_away_what_they_have(tmp_path: Path) -> None:
@@ -116,24 +125,28 @@ def wait_for(file: Path) -> None:
 
 
 def stuck(folder: Path, end: Callable[[psutil.Process, int], None]) -> list[int]:
-    """Have a case wait for ever, end something of its run; return all processes, its lane last."""
+    """Have a case wait for ever, and end something of its run.
+
+    Returns all processes; the last are that of a server with its own session, and its lane.
+    """
     seen = folder / "seen"
     cases = f"""
-import os, pathlib, time
+import os, pathlib, subprocess, time
 def test():
-    pathlib.Path({str(seen)!r}).write_text(str(os.getpid()))
+    server = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    pathlib.Path({str(seen)!r}).write_text(f"{{server.pid}} {{os.getpid()}}")
     time.sleep(600)
 """
     (folder / "test_it.py").write_text(cases)
     with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.DEVNULL) as run:
         wait_for(seen)
-        lane = int(seen.read_text())
+        server, lane = map(int, seen.read_text().split())
         process = psutil.Process(run.pid)
-        pids = [child.pid for child in process.children(recursive=True) if child.pid != lane]
+        children = {child.pid for child in process.children(recursive=True)}
         end(process, lane)
         if run.poll() is None:
             os.kill(run.pid, signal.SIGINT)
-    return [*pids, lane]
+    return [*children - {server, lane}, server, lane]
 
 
 def gone(pids: list[int]) -> bool:
