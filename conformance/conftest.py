@@ -76,6 +76,20 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from None
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Start a command once alone: what it has to compile or to fetch then, all lanes would at once."""
+    lane = session.config.stash[LANE]
+    if lane.stack.server != "command" or hasattr(session.config, "workerinput"):
+        return
+    try:
+        lane.server()
+    except stacks.StackError as error:
+        raise pytest.UsageError(str(error)) from None
+    if session.config.pluginmanager.has_plugin("dsession"):
+        lane.close()
+
+
 # Its servers
 
 

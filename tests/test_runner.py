@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import stacks
-from conformance import results
+from conformance import lanes, results
 
 HELLO = """
 import http.server, sys
@@ -160,6 +160,20 @@ def test_folder_outside_the_house(copy: Path) -> None:
 
     assert done.returncode == 0
     assert "expected-failure: hello/missing_host_is_400" in done.stdout
+
+
+def test_an_app_that_cannot_be_served_is_told_once(copy: Path, tmp_path: Path) -> None:
+    """The first lane that gets no server ends the run: no case is judged, and nothing recorded."""
+    (copy / "app.py").write_text("raise SystemExit('no model, no service')")
+    record = tmp_path / "record.json"
+    options = ("-c", "pyproject.toml", "conformance", "--app", str(copy), "--results", str(record))
+    command = [sys.executable, lanes.__file__, "3", *options, "--quiet", "--tb=no"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert (done.stdout + done.stderr).count("no model, no service") == 1
+    assert "harness-error" not in done.stdout
+    assert not record.exists()
 
 
 def test_stale_declaration_is_red(copy: Path) -> None:
