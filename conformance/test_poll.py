@@ -237,8 +237,9 @@ def test_waits_for_the_delay(server: Address) -> None:
         for after, delay in ((1, 0.3), (2, 0.3), (1, 1.5)):
             connection = exits.enter_context(Connection(server))
             path = target("/poll", text="a b c", after=after, delay=delay)
+            start = time.monotonic()
             connection.send(request(server, target=path))
-            polls[connection.socket] = (connection, time.monotonic(), after, delay)
+            polls[connection.socket] = (connection, start, after, delay)
         while polls:
             answered = select.select([*polls], [], [], PATIENCE)[0]
             assert answered, f"{len(polls)} polls had no answer for {PATIENCE:g} s"
