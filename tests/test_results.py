@@ -31,6 +31,11 @@ def result(**cases: str) -> Result:
     )
 
 
+def test_schema_is_one() -> None:
+    """What results are validated against is a JSON Schema itself."""
+    jsonschema.Draft202012Validator.check_schema(results.SCHEMA)
+
+
 def test_written_result_reads_back(tmp_path: Path) -> None:
     """A result survives its file, whose keys are sorted."""
     path = tmp_path / "new" / "mine-uvicorn.json"

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import os
+import runpy
 import signal
 import socket
 import subprocess
@@ -26,7 +27,6 @@ from functools import cache
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from types import CodeType
 from typing import IO, Any
 
 import httpcore2 as httpcore
@@ -181,21 +181,14 @@ def become(request: dict[str, Any]) -> None:
     os.closerange(3, max(log, null) + 1)
     sys.argv = request["argv"]
     sys.path[0] = str(Path(sys.argv[0]).parent)
-    source = Path(sys.argv[0]).read_text()
-    code = COMPILED.get(source) or compile(source, sys.argv[0], "exec")
-    exec(code, {"__name__": "__main__"})  # noqa: S102 what the suite wrote there
-
-
-COMPILED: dict[str, CodeType] = {}  # by source, for most mutants leave the server as it is
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def main() -> None:
     # An app's client reads the system's certificates, which takes half of its start; there is no TLS.
     httpcore.default_ssl_context = cache(httpcore.default_ssl_context)
-    for path in SOURCES.values():
-        source = path.read_text()
-        COMPILED[source] = compile(source, path, "exec")
-        exec(COMPILED[source], {"__name__": path.stem})  # noqa: S102 ours, for what it imports
+    for source in SOURCES.values():
+        runpy.run_path(str(source))  # for what it imports
     gc.collect()
     gc.freeze()  # what a collection does not look at, forks go on sharing
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's, whose end is ours
