@@ -27,9 +27,9 @@ STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses", "model", "lint")
 
-# Cases wait more than they compute, so there are more lanes than cores; each takes its next case
-# when it is done with one.
-LANES = ("python", str(ROOT / "conformance" / "lanes.py"), "8")
+# Cases wait more than they compute, so there are more lanes than processors.
+LANES = ("--lanes", "12")
+MUTANTS = "tests/test_mutants.py"
 # What pytest exits with when nothing was chosen, as by -k.
 NO_TESTS = 5
 QUIET = ("--quiet", "--tb", "no", "-rN")
@@ -67,7 +67,7 @@ def witnesses(session: nox.Session, app: str) -> None:
     """Have real clients (SDKs, curl, Chromium, …) and a model use an app: -- [--server NAME | all]."""
     sync_witnesses(session)
     session.notify("matrix", posargs=["witnesses", "--since", STARTED])
-    suite = (*LANES, "-p", "conformance.conftest", "witnesses", *QUIET)
+    suite = ("python", "-m", "pytest", "-p", "conformance.conftest", *LANES, "witnesses", *QUIET)
 
     def witness(*words: str) -> None:
         session.run(*suite, "--app", app, *record("witnesses", app, *words), env=CACHED)
@@ -181,8 +181,8 @@ def tests(session: nox.Session) -> None:
     sync(session, "requirements/tests.txt")
     # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
     # few beside them; those of a file share what they have made.
-    mutants = (*LANES[:-1], "24", "tests/test_mutants.py")
-    others = ("pytest", "tests", "--ignore=tests/test_mutants.py", "-n3", "--dist=loadfile")
+    mutants = ("python", "-m", "pytest", "-p", "conformance.lanes", "--lanes", "24", MUTANTS)
+    others = ("pytest", "tests", f"--ignore={MUTANTS}", "-n3", "--dist=loadfile")
     codes = [0, NO_TESTS] if session.posargs else [0]
     for suite in (mutants, others):
         session.run(*suite, *session.posargs, env=CACHED, success_codes=codes)
@@ -314,7 +314,7 @@ def judge(session: nox.Session, *options: str) -> None:
     """Run the suite; a bare `--durations` shows the slowest ten cases."""
     words = ["--durations=10" if word == "--durations" else word for word in options]
     suite = ("-c", str(ROOT / "pyproject.toml"), str(ROOT / "conformance"))
-    session.run(*LANES, *suite, *QUIET, *words, env=CACHED)
+    session.run("pytest", *suite, *LANES, *QUIET, *words, env=CACHED)
 
 
 def compile_group(session: nox.Session, group: str) -> None:

@@ -1,14 +1,14 @@
 """Turns pytest into the conformance runner: which stack, which cases, what each comes to.
 
-Each xdist worker is a lane with a server of its own, so cases that wait do so side by side, and a
-case that counts sockets or memory counts only what it did itself.
+Each lane has a server of its own, so cases that wait do so side by side, and a case that counts
+sockets or memory counts only what it did itself.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from itertools import batched, chain, zip_longest
 from pathlib import Path
@@ -48,6 +48,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("conformance")
 
+pytest_plugins = ("conformance.lanes",)
+
 
 # Which stack
 
@@ -62,32 +64,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
     try:
-        stack = config.stash[STACK] = subject.chosen_stack(config.option)
-        lane = config.stash[LANE] = Lane(stack)
-        config.add_cleanup(lane.close)
-        config.add_cleanup(lane.upstream.close)
-        if not hasattr(config, "workerinput"):
-            option = config.option
-            subject.check_declarations(stack)
-            config.pluginmanager.register(Recorder(stack, slow=option.slow, path=option.results))
-            stacks.install(stack)
+        stack = config.stash[STACK] = subject.chosen_stack(option)
+        subject.check_declarations(stack)
+        stacks.install(stack)
     except stacks.StackError as error:
         raise pytest.UsageError(str(error)) from None
+    recorder = Recorder(stack, slow=option.slow, path=option.results)
+    config.pluginmanager.register(recorder, "recorder")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Start a command once alone: what it has to compile or to fetch then, all lanes would at once."""
-    lane = session.config.stash[LANE]
-    if lane.stack.server != "command" or hasattr(session.config, "workerinput"):
+    stack = session.config.stash[STACK]
+    if stack.server != "command" or not session.config.option.lanes:
         return
     try:
-        lane.server()
+        with closing(Lane(stack)) as lane:
+            lane.server()
     except stacks.StackError as error:
         raise pytest.UsageError(str(error)) from None
-    if session.config.pluginmanager.has_plugin("dsession"):
-        lane.close()
 
 
 # Its servers
@@ -103,7 +101,7 @@ class Unserved(stacks.StackError):
 class Lane:
     """The server of one worker: started when first needed, replaced when a case has spoilt it.
 
-    The upstream is the lane's own, and outlives the server that it is told to.
+    The upstream is the lane's own, and outlives the servers that are told of it.
     """
 
     def __init__(self, stack: stacks.Stack):
@@ -126,13 +124,16 @@ class Lane:
             self._served = True
         return self._server
 
-    def close(self) -> None:
+    def end_server(self) -> None:
         self._server = None
         self._exit.close()
 
+    def close(self) -> None:
+        self.end_server()
+        self.upstream.close()
+
 
 STACK = pytest.StashKey[stacks.Stack]()
-LANE = pytest.StashKey[Lane]()
 
 
 @pytest.fixture(scope="session")
@@ -142,8 +143,9 @@ def stack(request: pytest.FixtureRequest) -> stacks.Stack:
 
 
 @pytest.fixture(scope="session")
-def lane(request: pytest.FixtureRequest) -> Lane:
-    return request.config.stash[LANE]
+def lane(stack: stacks.Stack) -> Iterator[Lane]:
+    with closing(Lane(stack)) as lane:
+        yield lane
 
 
 @pytest.fixture
@@ -153,7 +155,7 @@ def server(lane: Lane, request: pytest.FixtureRequest) -> Iterator[subject.Serve
     yield server
     dead = isinstance(server, stacks.Running) and server.process.poll() is not None
     if dead or (request.node.stash.get(FAILED, False) and _may_be_spoilt(request.node, server)):
-        lane.close()
+        lane.end_server()
     assert not dead, "the server exited during this case, wanted it to go on"
 
 
@@ -180,6 +182,15 @@ def _may_be_spoilt(item: pytest.Item, server: subject.Server) -> bool:
 def process(server: stacks.Running) -> stacks.Running:
     """The same server, for cases that look into its process tree."""
     return server
+
+
+@pytest.fixture
+def ending(lane: Lane) -> Iterator[stacks.Running]:
+    """The same server, for cases that end it: the next case gets another one."""
+    server = lane.server()
+    assert isinstance(server, stacks.Running)
+    yield server
+    lane.end_server()
 
 
 @pytest.fixture
@@ -218,33 +229,54 @@ def http(server: Address) -> Iterator[httpx.Client]:
 # Which cases
 
 
+QUICK = 0.1
 FAILED = pytest.StashKey[bool]()
-NEEDS_PROCESS = {"process", "start", "upstream"}
+NEEDS_PROCESS = {"process", "ending", "start", "upstream"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     stack = config.stash[STACK]
     chosen = [item for item in items if _is_chosen(item, stack)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-    items[:] = _in_order(chosen)
+    items[:] = _in_order(chosen, config.option.lanes)
 
 
-def _in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+def _in_order(items: list[pytest.Item], lanes: int) -> list[pytest.Item]:
     """Return the cases so mixed that at any time some lanes wait while others compute.
 
     What waits longest comes first, for lanes end together only if nothing long starts late. To
-    start further servers takes most of the processor's time, so those cases are spread. A lane is
-    given two cases to begin with: no two that are slow.
+    start further servers takes most of the processor's time, so those cases are spread.
     """
-    slow = sorted((i for i in items if _waits(i) or _starts(i)), key=_waits, reverse=True)
-    quick = [item for item in items if item not in slow]
+    ending = sorted(filter(_ends, items), key=_waits)
+    for item in ending:
+        item.add_marker("last")
+    rest = [item for item in items if item not in ending]
+    slow = sorted((i for i in rest if _waits(i) or _starts(i)), key=_waits, reverse=True)
+    quick = [item for item in rest if item not in slow]
     waiting = batched([item for item in slow if not _starts(item)], 2)
     starting = batched(filter(_starts, slow), 1)
     spread = chain.from_iterable(
         chain(*both) for both in zip_longest(waiting, starting, fillvalue=())
     )
     rounds = zip_longest(batched(spread, 1), batched(quick, 3), fillvalue=())
-    return [item for both in rounds for item in chain(*both)]
+    return _ended([item for both in rounds for item in chain(*both)], ending, lanes)
+
+
+def _ended(cases: list[pytest.Item], ending: list[pytest.Item], lanes: int) -> list[pytest.Item]:
+    """Put those that end a server where they are done last, each by a lane that needs it no more."""
+    order: list[pytest.Item] = []
+    left = 0.0
+    for case in reversed(cases):
+        while ending and _waits(ending[0]) * lanes <= left:
+            order.append(ending.pop(0))
+        order.append(case)
+        left += _waits(case) + QUICK
+    return [*ending[::-1], *reversed(order)]
+
+
+def _ends(item: pytest.Item) -> bool:
+    """Return whether a case ends the server that it is given."""
+    return "ending" in getattr(item, "fixturenames", ())
 
 
 def _starts(item: pytest.Item) -> bool:

@@ -76,6 +76,7 @@ class Recorder:
         self.date = datetime.datetime.now(datetime.UTC)
         self.start = time.monotonic()
 
+    @pytest.hookimpl(tryfirst=True)  # what ends the run, nobody else hears of
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
             if name == UNSERVED:  # told once, and not by each case

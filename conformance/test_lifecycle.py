@@ -67,12 +67,11 @@ def first_accepted(running: Running) -> Connection:
 
 
 @pytest.mark.case("L2", "SPEC.md", decides="server")
-def test_sigterm_idle_exits(start: Start) -> None:
+def test_sigterm_idle_exits(ending: Running) -> None:
     """A server that has nothing to do exits within 5 s of SIGTERM."""
-    with start() as running:
-        running.terminate()
+    ending.terminate()
 
-        assert_exits(running, STOPS_WITHIN)
+    assert_exits(ending, STOPS_WITHIN)
 
 
 def assert_exits(running: Running, within: float) -> None:
@@ -84,18 +83,17 @@ def assert_exits(running: Running, within: float) -> None:
 
 
 @pytest.mark.case("L2", "SPEC.md", decides="server")
-def test_exit_leaves_no_child(start: Start) -> None:
+def test_exit_leaves_no_child(ending: Running) -> None:
     """No process that the server started outlives it."""
-    with start() as running:
-        exchange(running)
-        known = running.tree()
-        running.terminate()
-        with suppress(TimeoutError):  # whether it exits is another case
-            running.wait(STOPS_WITHIN)
-        # A child may be one that notices the end of its parent.
-        deadline = time.monotonic() + 1
-        while (left := living_children(running, known)) and time.monotonic() < deadline:
-            time.sleep(0.02)
+    exchange(ending)
+    known = ending.tree()
+    ending.terminate()
+    with suppress(TimeoutError):  # whether it exits is another case
+        ending.wait(STOPS_WITHIN)
+    # A child may be one that notices the end of its parent.
+    deadline = time.monotonic() + 1
+    while (left := living_children(ending, known)) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
     assert left == [], f"after SIGTERM there still were {left}, wanted no process"
 
@@ -120,20 +118,19 @@ def session(leader: int) -> Iterator[psutil.Process]:
                 yield process
 
 
-@pytest.mark.waits(3)
+@pytest.mark.waits(1)
 @pytest.mark.case("L2", "RFC 9293 3.6.1", decides="server")
-def test_restarts_on_the_same_port_at_once(start: Start) -> None:
+def test_restarts_on_the_same_port_at_once(ending: Running, start: Start) -> None:
     """A server that was stopped under a live connection is followed by one on the same port."""
-    with start() as first:
-        # The server is the side that closes, so its end of the connection lingers in the system
-        # and keeps the port, unless the next server says that this is no matter.
-        with Connection(first) as connection:
-            connection.send(request(first))
-            Reader(connection).response()
-            first.terminate()
-            assert_exits(first, STOPS_WITHIN)
-        assert port_is_free(first.port), f"something still listens on {first.port}, wanted nothing"
-    with start(port=first.port, ready=False) as second:
+    # The server is the side that closes, so its end of the connection lingers in the system and
+    # keeps the port, unless the next server says that this is no matter.
+    with Connection(ending) as connection:
+        connection.send(request(ending))
+        Reader(connection).response()
+        ending.terminate()
+        assert_exits(ending, STOPS_WITHIN)
+    assert port_is_free(ending.port), f"something still listens on {ending.port}, wanted nothing"
+    with start(port=ending.port, ready=False) as second:
         try:
             second.wait_until_ready()
         except StackError as error:
@@ -145,14 +142,14 @@ def test_restarts_on_the_same_port_at_once(start: Start) -> None:
 
 @pytest.mark.waits(1)
 @pytest.mark.case("L3", "RFC 9112 9.6", decides="server")
-def test_sigterm_finishes_request_in_flight(start: Start) -> None:
+def test_sigterm_finishes_request_in_flight(ending: Running) -> None:
     """Answers that are due when SIGTERM comes are still given whole; then the server exits."""
-    with start() as running, polls_in_flight(running, 0.6, 1) as connections:
-        running.terminate()
+    with polls_in_flight(ending, 0.6, 1) as connections:
+        ending.terminate()
         for connection in connections:
             assert_is_second_token(Reader(connection).response())
             connection.close()
-        assert_exits(running, STOPS_WITHIN)
+        assert_exits(ending, STOPS_WITHIN)
 
 
 @contextmanager
@@ -177,14 +174,14 @@ def assert_is_second_token(response: Response) -> None:
 
 @pytest.mark.waits(2)
 @pytest.mark.case("L3", "SPEC.md", decides="server")
-def test_stops_accepting_while_draining(start: Start) -> None:
+def test_stops_accepting_while_draining(ending: Running) -> None:
     """While a request in flight is being finished, new connections are not served."""
     statuses = []
-    with start() as running, polls_in_flight(running, 2) as [connection]:
-        running.terminate()
+    with polls_in_flight(ending, 2) as [connection]:
+        ending.terminate()
         # The signal takes a moment to arrive, so it is the tries just before the answer that count.
         while not select.select([connection.socket], [], [], 0.1)[0]:
-            statuses.append(status_beside(running, connection))
+            statuses.append(status_beside(ending, connection))
 
     assert 200 not in statuses[-2:], f"new connections got {statuses}, wanted no service in the end"
 
@@ -199,14 +196,14 @@ def status_beside(running: Running, in_flight: Connection) -> int | None:
     return None
 
 
-@pytest.mark.waits(4)
+@pytest.mark.waits(3)
 @pytest.mark.case("L4", "SPEC.md", decides="server")
-def test_sigterm_with_open_stream_exits(start: Start) -> None:
+def test_sigterm_with_open_stream_exits(ending: Running) -> None:
     """An event stream that would go on for half a minute does not keep the server alive."""
-    with start() as running, open_stream(running):
-        running.terminate()
+    with open_stream(ending):
+        ending.terminate()
 
-        assert_exits(running, STOPS_WITHIN)
+        assert_exits(ending, STOPS_WITHIN)
 
 
 @contextmanager
@@ -235,29 +232,29 @@ def await_stream(connection: Connection, last: str | None = None) -> None:
         body += next(chunks, b"data: the end")
 
 
-@pytest.mark.waits(4)
+@pytest.mark.waits(1)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("L4", "RFC 6455 7.4.1", decides="server")
-def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(start: Start) -> None:
+def test_sigterm_with_open_socket_exits_and_says_1001_or_1012(ending: Running) -> None:
     """An open socket is closed with 1001 or 1012, and does not keep the server alive."""
-    with start() as running, opened(running) as socket:
+    with opened(ending) as socket:
         socket.assert_echo("a")
         begin = time.monotonic()
-        running.terminate()
+        ending.terminate()
         code = socket.receive_close()
         assert code in (1001, 1012), f"the socket was closed with {code}, wanted 1001 or 1012"
-        assert_exits(running, STOPS_WITHIN - (time.monotonic() - begin))
+        assert_exits(ending, STOPS_WITHIN - (time.monotonic() - begin))
 
 
-@pytest.mark.waits(3)
+@pytest.mark.waits(1)
 @pytest.mark.needs("websocket")
 @pytest.mark.case("L4", "RFC 6455 7.1.1", level="should", decides="server")
-def test_sigterm_with_deaf_socket_exits(start: Start) -> None:
+def test_sigterm_with_deaf_socket_exits(ending: Running) -> None:
     """A client that never answers the Close frame does not keep the server alive."""
-    with start() as running, frames.connect(running):
-        running.terminate()
+    with frames.connect(ending):
+        ending.terminate()
 
-        assert_exits(running, STOPS_WITHIN)
+        assert_exits(ending, STOPS_WITHIN)
 
 
 # What a client leaves behind

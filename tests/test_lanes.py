@@ -1,4 +1,4 @@
-"""Lanes are workers like any other, but forked; they end with the run, however that ends."""
+"""Lanes run cases side by side, as pytest itself would; they end with the run, however that ends."""
 
 from __future__ import annotations
 
@@ -13,77 +13,131 @@ from pathlib import Path
 import psutil
 import pytest
 
-from conformance import lanes
+from stacks import ROOT
 
-COMMAND = (sys.executable, lanes.__file__, "2", "-p", "no:cacheprovider", "-q")
+COMMAND = (sys.executable, "-m", "pytest", "-p", "conformance.lanes", "--lanes", "2", "-q")
 PATIENCE = 60.0
 
 
-def run(folder: Path, cases: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, cases: str, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text(cases)
-    command = [*COMMAND, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    command = [*COMMAND, str(folder), *options]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
 
 
-def test_lanes_are_forks_of_one_process(tmp_path: Path) -> None:
-    """Each lane is a worker of its own, a child of one fork server that is none itself."""
+def test_lanes_are_forks_of_pytest(tmp_path: Path) -> None:
+    """Cases that wait for one another run side by side, in processes that pytest was forked into."""
     seen = tmp_path / "seen"
     cases = f"""
-import os, sys, time, pytest
+import os, time, pytest
 @pytest.mark.parametrize("number", range(2))
-def test(number, worker_id):
-    imported = "conformance.frames" in sys.modules
+def test(number):
     with open({str(seen)!r}, "a") as file:
-        print(worker_id, os.getpid(), os.getppid(), imported, file=file)
+        print(os.getpid(), os.getppid(), file=file)
     while len(open({str(seen)!r}).readlines()) < 2:
         time.sleep(0.01)
 """
     done = run(tmp_path, cases)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    names, own, parents, imported = zip(*(line.split() for line in seen.read_text().splitlines()))
-    assert sorted(names) == ["gw0", "gw1"]
+    own, parents = zip(*(line.split() for line in seen.read_text().splitlines()), strict=True)
     assert len({*own, *parents}) == 3
-    assert imported == ("True", "True")
     assert "warning" not in done.stdout
 
 
-def test_assertions_of_cases_are_explained(tmp_path: Path) -> None:
-    """What the lanes have imported before does not keep pytest from rewriting the cases."""
-    done = run(tmp_path, "def test():\n    assert [1, 2] == [1, 3]\n")
+def test_a_lane_keeps_what_its_session_has(tmp_path: Path) -> None:
+    """A fixture of the session lives as long as the lane, and one of a module as long as a case."""
+    seen = tmp_path / "seen"
+    cases = f"""
+import os, pytest
+def tell(what):
+    with open({str(seen)!r}, "a") as file:
+        print(what, file=file)
+@pytest.fixture(scope="session")
+def of_session():
+    yield
+    tell("session")
+@pytest.fixture(scope="module")
+def of_module():
+    yield
+    tell("module")
+@pytest.mark.parametrize("number", range(3))
+def test(number, of_session, of_module):
+    tell("case")
+"""
+    done = run(tmp_path, cases, "--lanes", "1")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen.read_text().split() == ["case", "module"] * 3 + ["session"]
+
+
+def test_a_lane_ends_with_a_case_that_is_its_last(tmp_path: Path) -> None:
+    """What comes behind such a case runs in another lane."""
+    seen = tmp_path / "seen"
+    cases = f"""
+import os, pytest
+@pytest.mark.last
+@pytest.mark.parametrize("number", range(3))
+def test(number):
+    with open({str(seen)!r}, "a") as file:
+        print(os.getpid(), file=file)
+"""
+    done = run(tmp_path, cases, "--lanes", "1", "-W", "ignore::pytest.PytestUnknownMarkWarning")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(set(seen.read_text().split())) == 3
+
+
+def test_assertions_and_output_of_cases_are_told(tmp_path: Path) -> None:
+    """A case that fails in a lane is explained as everywhere, with what it printed, and it alone."""
+    cases = """
+def test_a():
+    print("from a")
+    assert [1, 2] == [1, 3]
+def test_b():
+    print("from b")
+"""
+    done = run(tmp_path, cases)
 
     assert done.returncode == 1
     assert "At index 1 diff: 2 != 3" in done.stdout
+    assert "from a" in done.stdout
+    assert "from b" not in done.stdout
+
+
+def test_a_run_ends_with_the_failure_that_is_one_too_many(tmp_path: Path) -> None:
+    """`-x` has no further case begin."""
+    cases = """
+import pytest
+@pytest.mark.parametrize("number", range(9))
+def test(number):
+    assert number
+"""
+    done = run(tmp_path, cases, "-x", "--lanes", "1")
+
+    assert done.returncode == 1
+    assert "stopping after 1 failures" in done.stdout
+    assert "1 failed in" in done.stdout
 
 
 def test_a_lane_that_dies_is_told(tmp_path: Path) -> None:
     """A lane that exits in the middle of a case fails it, and the run goes on."""
-    done = run(tmp_path, "import os\ndef test_a(): os._exit(3)\ndef test_b(): pass\n")
+    cases = "import os\ndef test_a(): os._exit(3)\ndef test_b(): pass\n"
+    done = run(tmp_path, cases, "--lanes", "1")
 
     assert done.returncode == 1
-    assert "crashed while running" in done.stdout
+    assert "the lane exited with 3 during this case, wanted it to go on" in done.stdout
     assert "1 failed, 1 passed" in done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_a_run_that_is_killed(tmp_path: Path, number: int) -> None:
-    """Killed, pytest takes its fork server, its stand-ins, its lanes and their servers along."""
+    """Killed, pytest takes its lanes and their servers along."""
     pids = stuck(tmp_path, lambda pytest_itself, _: pytest_itself.send_signal(number))
 
     assert gone(pids), f"still there: {[p for p in pids if psutil.pid_exists(p)]}"
-
-
-def test_a_killed_stand_in_takes_its_lane_along(tmp_path: Path) -> None:
-    """What execnet kills is the stand-in, and what it means is the lane, with its server."""
-
-    def kill(pytest_itself: psutil.Process, _: int) -> None:
-        for child in pytest_itself.children():
-            if "stand-in" in child.cmdline():
-                child.kill()
-
-    pids = stuck(tmp_path, kill)
-
-    assert gone(pids[-2:]), "its lane is still there, or the server of that"
 
 
 def test_a_terminated_lane_takes_its_server_along(tmp_path: Path) -> None:
@@ -109,7 +163,9 @@ def test(kept):
 """
     (tmp_path / "test_it.py").write_text(cases)
     command = [*COMMAND, str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as run:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
+    ) as run:
         wait_for(seen)
         os.killpg(run.pid, signal.SIGINT)
 
@@ -138,7 +194,7 @@ def test():
     time.sleep(600)
 """
     (folder / "test_it.py").write_text(cases)
-    with subprocess.Popen([*COMMAND, str(folder)], stdout=subprocess.DEVNULL) as run:
+    with subprocess.Popen([*COMMAND, str(folder)], cwd=ROOT, stdout=subprocess.DEVNULL) as run:
         wait_for(seen)
         server, lane = map(int, seen.read_text().split())
         process = psutil.Process(run.pid)

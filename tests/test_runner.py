@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import stacks
-from conformance import lanes, results
+from conformance import results
 
 HELLO = """
 import http.server, sys
@@ -167,7 +167,7 @@ def test_an_app_that_cannot_be_served_is_told_once(copy: Path, tmp_path: Path) -
     (copy / "app.py").write_text("raise SystemExit('no model, no service')")
     record = tmp_path / "record.json"
     options = ("-c", "pyproject.toml", "conformance", "--app", str(copy), "--results", str(record))
-    command = [sys.executable, lanes.__file__, "3", *options, "--quiet", "--tb=no"]
+    command = [sys.executable, "-m", "pytest", "--lanes", "3", *options, "--quiet", "--tb=no"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
