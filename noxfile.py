@@ -181,7 +181,7 @@ def tests(session: nox.Session) -> None:
     sync(session, "requirements/tests.txt")
     # Mutants wait more than they compute. The others compute, time, or look at a browser, and want
     # few beside them; those of a file share what they have made.
-    mutants = ("python", "-m", "pytest", "-p", "conformance.lanes", "--lanes", "24", MUTANTS)
+    mutants = ("python", "-m", "pytest", "-p", "conformance.lanes", "--lanes", "32", MUTANTS)
     others = ("pytest", "tests", f"--ignore={MUTANTS}", "-n3", "--dist=loadfile")
     codes = [0, NO_TESTS] if session.posargs else [0]
     for suite in (mutants, others):
