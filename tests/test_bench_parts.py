@@ -152,8 +152,9 @@ def test_a_greeting_in_chunks_has_a_latency(tmp_path: Path, loop: asyncio.Runner
     assert figure["seconds"] is not None
 
 
-def test_wrong_greetings_have_no_latency(tmp_path: Path, loop: asyncio.Runner) -> None:
+def test_wrong_greetings_have_no_latency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors are quick; they are no response times."""
+    monkeypatch.setattr(stacks.Running.wait_until_ready, "__defaults__", (2.0,))
     broken = reference(tmp_path, GREETING, GREETING.replace("200", "500"))
     with pytest.raises(stacks.StackError, match="500"), started({"broken": broken}, {}, set()):
         pass
