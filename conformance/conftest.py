@@ -99,7 +99,7 @@ class Unserved(stacks.StackError):
 
 
 class Lane:
-    """The server of one worker: started when first needed, replaced when a case has spoilt it.
+    """The server of one lane: started when first needed, replaced when a case has spoilt it.
 
     The upstream is the lane's own, and outlives the servers that are told of it.
     """
@@ -229,6 +229,7 @@ def http(server: Address) -> Iterator[httpx.Client]:
 # Which cases
 
 
+# Seconds that a case takes which does not wait: a guess, that only puts them in order.
 QUICK = 0.1
 FAILED = pytest.StashKey[bool]()
 NEEDS_PROCESS = {"process", "ending", "start", "upstream"}
@@ -244,26 +245,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _in_order(items: list[pytest.Item], lanes: int) -> list[pytest.Item]:
     """Return the cases so mixed that at any time some lanes wait while others compute.
 
-    What waits longest comes first, for lanes end together only if nothing long starts late. To
-    start further servers takes most of the processor's time, so those cases are spread.
+    What waits longest comes first, for lanes end together only if nothing long starts late.
     """
     ending = sorted(filter(_ends, items), key=_waits)
-    for item in ending:
-        item.add_marker("last")
-    rest = [item for item in items if item not in ending]
-    slow = sorted((i for i in rest if _waits(i) or _starts(i)), key=_waits, reverse=True)
-    quick = [item for item in rest if item not in slow]
-    waiting = batched([item for item in slow if not _starts(item)], 2)
-    starting = batched(filter(_starts, slow), 1)
-    spread = chain.from_iterable(
-        chain(*both) for both in zip_longest(waiting, starting, fillvalue=())
-    )
-    rounds = zip_longest(batched(spread, 1), batched(quick, 3), fillvalue=())
+    others = [item for item in items if item not in ending]
+    slow = sorted((i for i in others if _waits(i) or _starts(i)), key=_waits, reverse=True)
+    quick = [item for item in others if item not in slow]
+    rounds = zip_longest(batched(slow, 1), batched(quick, 3), fillvalue=())
     return _ended([item for both in rounds for item in chain(*both)], ending, lanes)
 
 
 def _ended(cases: list[pytest.Item], ending: list[pytest.Item], lanes: int) -> list[pytest.Item]:
-    """Put those that end a server where they are done last, each by a lane that needs it no more."""
+    """Put those that end a server where no lane needs another for what is left by then."""
     order: list[pytest.Item] = []
     left = 0.0
     for case in reversed(cases):
@@ -271,7 +264,10 @@ def _ended(cases: list[pytest.Item], ending: list[pytest.Item], lanes: int) -> l
             order.append(ending.pop(0))
         order.append(case)
         left += _waits(case) + QUICK
-    return [*ending[::-1], *reversed(order)]
+    order += ending
+    for item in filter(_ends, order):
+        item.add_marker("last")
+    return order[::-1]
 
 
 def _ends(item: pytest.Item) -> bool:
