@@ -89,12 +89,12 @@ class Run:
         """Run all cases on up to `count` lanes.
 
         What a lane needs at first takes a processor for a while. So no more of them than there are
-        processors begin at once; and of the second half each begins while a processor is idle.
+        processors begin at once; and behind the first third each begins while a processor is idle.
         """
         processors = os.process_cpu_count() or 1
         idle = Idle(processors)
         while self.left or self.lanes:
-            room = count if idle() else (count + 1) // 2
+            room = count if idle() else (count + 2) // 3
             while self.left and len(self.lanes) < room and len(self.unheard) < processors:
                 self.begin_lane()
             for lane in wait(self.lanes, Idle.SPAN):
