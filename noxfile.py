@@ -27,7 +27,8 @@ STARTED = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 GROUPS = ("conformance", "bench", "load", "report", "live", "tests", "witnesses", "model", "lint")
 
-# Cases wait more than they compute, so there are more lanes than processors.
+# Cases wait more than they compute, so there are more lanes than processors. What names a plugin by
+# `-p` runs as `python -m pytest`, which finds those of this folder.
 LANES = ("--lanes", "12")
 MUTANTS = "tests/test_mutants.py"
 # What pytest exits with when nothing was chosen, as by -k.
