@@ -133,7 +133,8 @@ def app_names() -> list[str]:
     return sorted(path.parent.name for path in APPS.glob("*/pyproject.toml"))
 
 
-def read_servers(path: Path = ROOT / "servers.toml") -> dict[str, Server]:
+@cache  # all stacks are read with it
+def read_servers(path: Path = ROOT / "servers.toml") -> Mapping[str, Server]:
     """Read `servers.toml`; raise StackError for what it should not hold."""
     servers: dict[str, Server] = {}
     for name, table in tomllib.loads(path.read_text()).items():

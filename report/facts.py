@@ -171,7 +171,7 @@ def read(folder: Path = RESULTS) -> list[Known]:
 
 
 def _read_app(app: str, folder: Path) -> Iterator[Known]:
-    home = stacks.find(app).folder
+    home = stacks.APPS / app
     source, example = read_source(home), read_source(home, "bare.py")
     for number, stack in enumerate(stacks.read_stacks(home)):
         yield Known(

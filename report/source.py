@@ -83,6 +83,7 @@ def read_source(folder: Path, name: str = "app.py") -> Source:
     return parse(path.read_text()) if path.exists() else Source()
 
 
+@cache  # the same text is asked for with every reading of the records
 def parse(text: str) -> Source:
     """Return a module's text in pieces, each in the section that it belongs to."""
     tree = ast.parse(text)
