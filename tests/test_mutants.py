@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import chdir, closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import stacks
 from conformance import cases, results
 from conformance.results import Level, Outcome
 from tests.mutants import ROOT, SOURCES, Mutant, all_mutants
-from tests.zygote import Forked
+from tests.zygote import Forked, Zygote
 
 # What needs --slow waits for a minute, and what fails much waits much, so these go first.
 MUTANTS = sorted(all_mutants(), key=lambda m: (len(m.options), len(m.fails)), reverse=True)
@@ -41,7 +42,7 @@ def judge(
     command = f"{sys.executable} {folder / 'server.py'} --host {{host}} --port {{port}}"
     record = folder / "result.json"
     suite = ("-c", str(ROOT / "pyproject.toml"), *map(str, files), "--tb=no", "-q", *UNWATCHED)
-    with contextlib.chdir(folder):  # where the server looks for app.py
+    with chdir(folder):  # where the server looks for app.py
         exit_status = pytest.main(
             [*suite, "--command", command, *TITLE, "--results", str(record), *options]
         )
@@ -75,10 +76,16 @@ def test_the_reference_fails_nothing(tmp_path: Path, file: Path) -> None:
     assert killed(judge(tmp_path, None, ["--slow"], [file])) == {}
 
 
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    with closing(Zygote(tmp_path_factory.getbasetemp())) as zygote:
+        yield zygote
+
+
 @pytest.fixture(autouse=True)
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+def forked(monkeypatch: pytest.MonkeyPatch, zygote: Zygote) -> None:
     """Servers are forked from a process that has imported all that they need."""
-    monkeypatch.setattr(stacks, "popen", Forked)
+    monkeypatch.setattr(stacks, "popen", partial(Forked, zygote))
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in MUTANTS])

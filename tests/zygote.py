@@ -1,18 +1,19 @@
 """Starts the small server by fork, from a process that has imported all that it needs.
 
 A mutant's server lives for a second or two, and its imports would take half of that. A zygote has a
-single thread and has done them once; each fork of it becomes a server, with a session, a folder, an
-environment and a log of its own, as `subprocess.Popen` would have given it.
+single thread and has done them once, for all workers of a run; each fork of it becomes a server, with
+a session, a folder, an environment and a log of its own, as `subprocess.Popen` would have given it.
 
     worker                                zygote
       | -- {"argv", "cwd", "env", "log"} --> |  forks
       | <---------------- {"started": pid} - |
       | <--- {"ended": pid, "status": code} -|  when that server has come to an end
-      | (closes) --------------------------> |  kills what still runs, and exits
+      | (closes) --------------------------> |  kills what that worker left, and exits with the last
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import runpy
@@ -24,7 +25,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import IO, Any
@@ -34,21 +34,33 @@ import httpcore2 as httpcore
 from tests.mutants import ROOT, SOURCES
 
 ANSWERS_WITHIN = 60.0
+LISTENS = b"listens\n"
 
 
 # The worker's side
 
 
 class Zygote:
-    """Starts with the first server and ends with its worker, however that ends."""
+    """A worker's way to the zygote of its run, which the first worker that asks for it starts.
 
-    def __init__(self) -> None:
-        self._channel, theirs = Pipe()
-        command = [sys.executable, "-m", "tests.zygote", str(theirs.fileno())]
-        with theirs:
-            self._process = subprocess.Popen(command, cwd=ROOT, pass_fds=[theirs.fileno()])
+    All workers of a run give the same folder, in which the zygote listens.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._started: list[int] = []
         self._statuses: dict[int, int] = {}
+        place = folder / "zygote"
+        with (folder / "zygote.lock").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            try:
+                self._channel = connected(place)
+            except (FileNotFoundError, ConnectionRefusedError):  # none yet, or no more
+                place.unlink(missing_ok=True)
+                self._process = started(place)
+                self._channel = connected(place)
+
+    def close(self) -> None:
+        self._channel.close()
 
     def fork(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str], log: str) -> int:
         """Have a server started; return the number of its process."""
@@ -77,9 +89,21 @@ class Zygote:
         return True
 
 
-@cache
-def zygote() -> Zygote:
-    return Zygote()
+def connected(place: Path) -> Connection:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.connect(str(place))
+        return Connection(door.detach())
+
+
+def started(place: Path) -> subprocess.Popen[bytes]:
+    """Start a zygote; return when it listens."""
+    command = [sys.executable, "-m", "tests.zygote", str(place)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    with process.stdout:
+        if process.stdout.readline() != LISTENS:
+            raise RuntimeError(f"the zygote exited with {process.wait()}, wanted it to listen")
+    return process
 
 
 class Forked:
@@ -87,6 +111,7 @@ class Forked:
 
     def __init__(
         self,
+        zygote: Zygote,
         args: Sequence[str],
         *,
         cwd: Path,
@@ -95,15 +120,16 @@ class Forked:
         **_: object,
     ):
         self.args = args
-        self.pid = zygote().fork(args[1:], cwd, env, stdout.name)
+        self.zygote = zygote
+        self.pid = zygote.fork(args[1:], cwd, env, stdout.name)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        self.returncode = zygote().status(self.pid, 0)
+        self.returncode = self.zygote.status(self.pid, 0)
         return self.returncode
 
     def wait(self, timeout: float = ANSWERS_WITHIN) -> int:
-        self.returncode = zygote().status(self.pid, time.monotonic() + timeout)
+        self.returncode = self.zygote.status(self.pid, time.monotonic() + timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(list(self.args), timeout)
         return self.returncode
@@ -116,30 +142,41 @@ class Forked:
 # The zygote's side
 
 
-def serve(channel: Connection) -> dict[str, Any] | None:
-    """Fork for each request. Returns it in the child; None in the zygote, when its worker has gone."""
+def serve(listener: socket.socket) -> dict[str, Any] | None:
+    """Fork for each request. Returns it in the child; None in the zygote, when no worker is left."""
     alarm, alarmed = socket.socketpair()
     alarmed.setblocking(False)
     signal.set_wakeup_fd(alarmed.fileno())
     signal.signal(signal.SIGCHLD, lambda *_: None)  # by default it would wake nobody
-    running: set[int] = set()
+    workers: dict[Connection, set[int]] = {}  # with the servers that still run
     while True:
-        ready = wait([channel, alarm])
+        ready = wait([listener, alarm, *workers], None if workers else ANSWERS_WITHIN)
         if alarm in ready:
             alarm.recv(4096)
-            for pid, status in ended(running):
-                channel.send({"ended": pid, "status": status})
-        if channel in ready:
+            tell_of_ended(workers)
+        if listener in ready:
+            workers[Connection(listener.accept()[0].detach())] = set()
+        for worker in [worker for worker in workers if worker in ready]:
             try:
-                request: dict[str, Any] = channel.recv()
-            except EOFError:
-                end_all(running)
-                return None
+                request: dict[str, Any] = worker.recv()
+            except (EOFError, ConnectionResetError):
+                end_all(workers.pop(worker))
+                continue
             if not (pid := os.fork()):
-                leave_home(channel, alarm, alarmed)
+                leave_home(listener, alarm, alarmed, *workers)
                 return request
-            running.add(pid)
-            channel.send({"started": pid})
+            workers[worker].add(pid)
+            with suppress(BrokenPipeError):
+                worker.send({"started": pid})
+        if not workers:
+            return None
+
+
+def tell_of_ended(workers: Mapping[Connection, set[int]]) -> None:
+    for worker, running in workers.items():
+        for pid, status in ended(running):
+            with suppress(BrokenPipeError):  # that it has gone is read later
+                worker.send({"ended": pid, "status": status})
 
 
 def ended(running: set[int]) -> list[tuple[int, int]]:
@@ -191,8 +228,13 @@ def main() -> None:
         runpy.run_path(str(source))  # for what it imports
     gc.collect()
     gc.freeze()  # what a collection does not look at, forks go on sharing
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's, whose end is ours
-    if request := serve(Connection(int(sys.argv[1]))):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the workers', whose end is ours
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(sys.argv[1])
+        listener.listen()
+        os.write(1, LISTENS)
+        request = serve(listener)
+    if request:
         become(request)
 
 
