@@ -21,6 +21,7 @@ import stacks
 from conformance import cases, results, subject
 from conformance.judgement import UNSERVED, Recorder, judge
 from conformance.results import Level, Outcome
+from conformance.tokens import make_tables
 from conformance.upstream import Upstream
 from conformance.wire import PATIENCE, Address
 
@@ -240,6 +241,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = [item for item in items if _is_chosen(item, stack)]
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = _in_order(chosen, config.option.lanes)
+    if config.option.lanes:
+        make_tables()
 
 
 def _in_order(items: list[pytest.Item], lanes: int) -> list[pytest.Item]:

@@ -39,11 +39,16 @@ TEXTS = st.lists(
     min_size=1,
     max_size=20,
 ).map("".join)
-# Hypothesis makes a table of all characters, which takes a second where it is not yet in a file. Here
-# it is made once; later each lane would make its own.
-TEXTS.validate()
 # All traps at once, each behind a letter: what the examples happen to hold decides nothing.
 TRAPS = "  a" + "a".join(_TRAPS) + "a  "
+
+
+def make_tables() -> None:
+    """Have Hypothesis make its table of all characters, so that whoever is forked later has it.
+
+    That takes a second where the table is not in a file yet, and is not wanted while pytest starts.
+    """
+    TEXTS.validate()
 
 
 def tokenize(text: str) -> list[str]:

@@ -9,11 +9,14 @@ from contextlib import chdir, closing
 from functools import partial
 from pathlib import Path
 
+import _hypothesis_pytestplugin
 import pytest
+import pytest_timeout
 
 import stacks
 from conformance import cases, results
 from conformance.results import Level, Outcome
+from conformance.tokens import make_tables
 from tests.mutants import ROOT, SOURCES, Mutant, all_mutants
 from tests.zygote import Forked, Zygote
 
@@ -21,13 +24,15 @@ from tests.zygote import Forked, Zygote
 MUTANTS = sorted(all_mutants(), key=lambda m: (len(m.options), len(m.fails)), reverse=True)
 SUITE = sorted((ROOT / "conformance").glob("test_*.py"))
 TITLE = ("--title", "ASGI", "--interface", "ASGI")
-# Looking for what is installed takes a quarter of what it takes to begin a run, so what the suite needs
-# is named. Two plugins collect garbage five times at the end of one, which takes longer than many a
-# mutant does; and the time that a test has is measured by the run that this one is a part of.
-PLUGINS = (
-    *("--disable-plugin-autoload", "-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"),
-    *("-p", "no:unraisableexception", "-p", "no:threadexception", "--timeout", "0"),
+# To look for what is installed takes a third of what it takes to begin a run, so what the suite needs
+# is given; the time that a test has is measured by the run that this one is a part of. Two plugins
+# collect garbage five times at the end of a run, which takes longer than many a mutant does.
+GIVEN = (pytest_timeout, _hypothesis_pytestplugin)
+OPTIONS = (
+    *("-c", str(ROOT / "pyproject.toml"), "--tb=no", "-q", "--timeout=0"),
+    *("--disable-plugin-autoload", "-p", "no:unraisableexception", "-p", "no:threadexception"),
 )
+make_tables()
 APPLICABLE = [case.id for case in cases.declared() if case.lacking is None]
 # A level is no excuse for a mutant: a `should` that it names has to fail too.
 NOT_KILLED = (Outcome.PASSED, Outcome.LACKS, Outcome.OBSERVED)
@@ -45,11 +50,9 @@ def judge(
         (folder / file).write_text(text)
     command = f"{sys.executable} {folder / 'server.py'} --host {{host}} --port {{port}}"
     record = folder / "result.json"
-    suite = ("-c", str(ROOT / "pyproject.toml"), *map(str, files), "--tb=no", "-q", *PLUGINS)
+    options = (*OPTIONS, "--command", command, *TITLE, "--results", str(record), *options)
     with chdir(folder):  # where the server looks for app.py
-        exit_status = pytest.main(
-            [*suite, "--command", command, *TITLE, "--results", str(record), *options]
-        )
+        exit_status = pytest.main([*options, *map(str, files)], [*GIVEN])
     assert record.exists(), f"the suite did not run to its end: {exit_status!r}"
     result = results.read(record)
     reds = [n for n, c in result["cases"].items() if results.is_red(c["outcome"], c["level"])]
