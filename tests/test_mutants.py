@@ -77,10 +77,16 @@ def killed(result: results.Result) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new folder, named after the test: for the next free number, lanes would race."""
+    return tmp_path_factory.mktemp(request.node.callspec.id, numbered=False)
+
+
 @pytest.mark.parametrize("file", [pytest.param(p, id=p.stem) for p in files_of(APPLICABLE)])
-def test_the_reference_fails_nothing(tmp_path: Path, file: Path) -> None:
+def test_the_reference_fails_nothing(folder: Path, file: Path) -> None:
     """The ASGI reference on the small server passes every case of the suite."""
-    assert killed(judge(tmp_path, None, ["--slow"], [file])) == {}
+    assert killed(judge(folder, None, ["--slow"], [file])) == {}
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +103,11 @@ def forked(monkeypatch: pytest.MonkeyPatch, zygote: Zygote) -> None:
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in MUTANTS])
 def test_mutant_fails_what_it_names(
-    mutant: Mutant, tmp_path: Path, pytestconfig: pytest.Config
+    mutant: Mutant, folder: Path, pytestconfig: pytest.Config
 ) -> None:
     """A mutant fails exactly the cases that it names, in the files that hold any of these."""
     files = SUITE if pytestconfig.option.whole else files_of(mutant.fails)
-    seen = killed(judge(tmp_path, mutant, mutant.options, files))
+    seen = killed(judge(folder, mutant, mutant.options, files))
 
     assert list(seen) == sorted(mutant.fails), f"{mutant.sentence}\n{json.dumps(seen, indent=1)}"
 
