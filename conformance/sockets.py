@@ -98,6 +98,9 @@ class Socket:
         try:
             return self.client.recv(within)
         except TimeoutError:
+            if (close := self.client.protocol.close_rcvd) is not None:
+                seen = f"Close {close.code} came, and {within:g} s later the connection is open"
+                raise Silence(f"{seen}, wanted its end") from None
             raise Silence(f"no message came within {within:g} s, wanted one") from None
         except ConnectionClosed as error:
             raise Closed(f"saw the end ({error}), wanted a message") from None
