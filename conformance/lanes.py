@@ -19,6 +19,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -146,6 +147,8 @@ class Run:
         """Take a lane away that has ended; where it did so amid a case, that has failed."""
         process = self.lanes.pop(lane)
         process.join()
+        if process.exitcode == pytest.ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt  # amid a fork, Python would not have told this process of it
         if (item := self.running.pop(lane, None)) is None:
             if process.exitcode:
                 raise RuntimeError(
@@ -208,8 +211,10 @@ def be_lane(session: pytest.Session, channel: Connection) -> None:
             # Which case is next is not known yet. What it has in common with this one is the session.
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=session)
             channel.send(None)
-    except (EOFError, ConnectionResetError, BrokenPipeError, KeyboardInterrupt):
+    except (EOFError, ConnectionResetError, BrokenPipeError):
         pass  # pytest's process has ended the run, or is about to
+    except KeyboardInterrupt:
+        sys.exit(pytest.ExitCode.INTERRUPTED)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         state.teardown_exact(None)

@@ -147,18 +147,19 @@ def test_a_terminated_lane_takes_its_server_along(tmp_path: Path) -> None:
     assert gone(pids[-2:]), "a lane is still there, or the server of that"
 
 
-def test_at_ctrl_c_lanes_put_away_what_they_have(tmp_path: Path) -> None:
-    """Who is interrupted still takes its fixtures down, before it goes."""
+@pytest.mark.parametrize("who", ["all", "lane"])
+def test_at_ctrl_c_lanes_put_away_what_they_have(tmp_path: Path, who: str) -> None:
+    """Who is interrupted still takes its fixtures down, and the run ends, though only a lane hears."""
     seen, away = tmp_path / "seen", tmp_path / "away"
     cases = f"""
-import pathlib, pytest, time
+import os, pathlib, pytest, time
 @pytest.fixture
 def kept():
     yield
     time.sleep(0.5)
     pathlib.Path({str(away)!r}).write_text("away")
 def test(kept):
-    pathlib.Path({str(seen)!r}).write_text("seen")
+    pathlib.Path({str(seen)!r}).write_text(str(os.getpid()))
     time.sleep(600)
 """
     (tmp_path / "test_it.py").write_text(cases)
@@ -167,10 +168,13 @@ def test(kept):
         command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True
     ) as run:
         wait_for(seen)
-        os.killpg(run.pid, signal.SIGINT)
+        if who == "all":
+            os.killpg(run.pid, signal.SIGINT)
+        else:
+            os.kill(int(seen.read_text()), signal.SIGINT)
 
     wait_for(away)
-    assert run.returncode == 2
+    assert run.returncode == pytest.ExitCode.INTERRUPTED
 
 
 def wait_for(file: Path) -> None:
