@@ -1,21 +1,12 @@
 """At SIGTERM granian drops open sockets without a Close frame."""
 
-from typing import Any
-
 from reproduce import HANDSHAKE, connect, receive, receive_until, serving, verdict
 
 STACK = "asgi-granian"
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-
-
 if __name__ == "__main__":
-    command = ("granian", "granian_1006:app", "--interface", "asgi", "--port", "{port}")
+    command = ("granian", "reproduce:app", "--interface", "asgi", "--port", "{port}")
     options = ("--workers-kill-timeout", "3")
     with serving(*command, *options) as (server, port), connect(port) as connection:
         connection.sendall(HANDSHAKE)

@@ -1,21 +1,12 @@
 """At SIGTERM gunicorn's ASGI worker drops open sockets without a Close frame."""
 
-from typing import Any
-
 from reproduce import HANDSHAKE, connect, receive, receive_until, serving, verdict
 
 STACK = "asgi-gunicorn-asgi"
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-
-
 if __name__ == "__main__":
-    command = ("gunicorn", "gunicorn_asgi_1006:app", "-k", "asgi", "--bind", "127.0.0.1:{port}")
+    command = ("gunicorn", "reproduce:app", "-k", "asgi", "--bind", "127.0.0.1:{port}")
     options = ("--graceful-timeout", "2", "--no-control-socket")
     with serving(*command, *options) as (server, port), connect(port) as connection:
         connection.sendall(HANDSHAKE)

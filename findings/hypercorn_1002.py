@@ -1,21 +1,12 @@
 """hypercorn does not say 1002 where wsproto finds the client's Close to be wrong (RFC 6455 section 7.4)."""
 
-from typing import Any
-
 from reproduce import HANDSHAKE, connect, receive, receive_until, serving, verdict
 
 STACK = "asgi-hypercorn"
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-
-
 if __name__ == "__main__":
-    command = ("hypercorn", "hypercorn_1002:app", "--bind", "127.0.0.1:{port}")
+    command = ("hypercorn", "reproduce:app", "--bind", "127.0.0.1:{port}")
     with serving(*command) as (_, port), connect(port) as connection:
         connection.sendall(HANDSHAKE)
         receive_until(connection, b"\r\n\r\n")

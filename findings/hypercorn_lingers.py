@@ -1,7 +1,5 @@
 """hypercorn reads no Close behind a message that is over its limit, so the connection stays open."""
 
-from typing import Any
-
 from reproduce import HANDSHAKE, connect, receive_until, serving, text_frame, verdict
 
 STACK = "asgi-hypercorn"
@@ -9,15 +7,8 @@ websocket_max_message_size = 1  # this module is its own configuration; there is
 CLOSE_1009 = b"\x88\x02\x03\xf1"
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-
-
 if __name__ == "__main__":
-    own = ("hypercorn_lingers:app", "--config", "python:hypercorn_lingers")
+    own = ("reproduce:app", "--config", "python:hypercorn_lingers")
     command = ("hypercorn", *own, "--bind", "127.0.0.1:{port}")
     with serving(*command) as (_, port), connect(port) as connection:
         connection.sendall(HANDSHAKE)

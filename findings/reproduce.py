@@ -1,4 +1,4 @@
-"""What a finding needs: a server for its app, bytes in and bytes out, and a verdict."""
+"""What a finding needs: an app, a server for it, bytes in and bytes out, and a verdict."""
 
 from __future__ import annotations
 
@@ -10,13 +10,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 HERE = Path(__file__).parent
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    """Accept a WebSocket, and wait for what comes first."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
 
 
 @contextmanager

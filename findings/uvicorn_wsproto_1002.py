@@ -1,21 +1,12 @@
 """uvicorn does not say 1002 where wsproto finds the client's Close to be wrong (RFC 6455 section 7.4)."""
 
-from typing import Any
-
 from reproduce import HANDSHAKE, connect, receive, receive_until, serving, verdict
 
 STACK = "asgi-uvicorn-h11"
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.accept"})
-        await receive()
-
-
 if __name__ == "__main__":
-    command = ("uvicorn", "uvicorn_wsproto_1002:app", "--ws", "wsproto", "--port", "{port}")
+    command = ("uvicorn", "reproduce:app", "--ws", "wsproto", "--port", "{port}")
     with serving(*command) as (_, port), connect(port) as connection:
         connection.sendall(HANDSHAKE)
         receive_until(connection, b"\r\n\r\n")
